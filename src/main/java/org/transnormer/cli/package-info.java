@@ -1,0 +1,2 @@
+/** The command line: {@link org.transnormer.cli.Tnl} and one class for each subcommand. */
+package org.transnormer.cli;
