@@ -1,0 +1,39 @@
+package org.transnormer.linear;
+
+import org.transnormer.tensor.Tensor;
+
+/**
+ * The affine map of every projection, weights as PyTorch keeps them. SPEC section 3.4.
+ *
+ * <pre>
+ * y_ti  = residual_ti + b_i + Σ_j x_tj w_ij
+ * dx_tj = Σ_i dy_ti w_ij
+ * dw_ij = Σ_t dy_ti x_tj,   db_i = Σ_t dy_ti
+ * </pre>
+ *
+ * <p>Shapes: x (T, I), w (O, I), b (O), y (T, O); rows may be strided (a slice of a wider buffer). Products accumulate
+ * in F32 or wider, over the whole of the summed axis in one fixed order whatever the number of threads.
+ */
+public interface Linear {
+
+    /**
+     * @param b null for no bias
+     * @param residual (T, O), added, or null; may be y
+     */
+    void forward(Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y);
+
+    /**
+     * dx = dy · w, or dx += dy · w.
+     *
+     * @param accumulate whether to add to dx
+     */
+    void backwardInput(Tensor dy, Tensor w, Tensor dx, boolean accumulate);
+
+    /**
+     * dw = dyᵀ · x and db = Σ dy, or added to both.
+     *
+     * @param db null for no bias
+     * @param accumulate whether to add to dw and db
+     */
+    void backwardWeight(Tensor x, Tensor dy, Tensor dw, Tensor db, boolean accumulate);
+}

@@ -1,0 +1,2 @@
+/** The affine map. SPEC section 3.4. */
+package org.transnormer.linear;

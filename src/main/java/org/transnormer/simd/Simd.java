@@ -1,0 +1,35 @@
+package org.transnormer.simd;
+
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * The vector width, chosen once: the widest that the machine has, or {@code -Dtnl.vectorBits=128|256|512}. Results do
+ * not depend on it: elementwise work is the same in any lane, and sums run in {@link #SUM_LANES} interleaved partial
+ * sums, joined in one fixed tree, whatever the width (SPEC section 1.3).
+ */
+public final class Simd {
+    public static final VectorSpecies<Float> FLOAT = species();
+    /** Floats in a vector. */
+    public static final int LANES = FLOAT.length();
+    /** Partial sums of a sum: element i goes to partial sum i mod 32. */
+    public static final int SUM_LANES = 32;
+    public static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+
+    private Simd() {
+    }
+
+    private static VectorSpecies<Float> species() {
+        String bits = System.getProperty("tnl.vectorBits");
+        if (bits == null) {
+            return FloatVector.SPECIES_PREFERRED;
+        }
+        return switch (bits) {
+            case "128", "256", "512" ->
+                VectorSpecies.of(float.class, VectorShape.forBitSize(Integer.parseInt(bits)));
+            default -> throw new IllegalArgumentException("tnl.vectorBits is 128, 256 or 512, not " + bits);
+        };
+    }
+}

@@ -1,0 +1,15 @@
+package org.transnormer.srmsnorm;
+
+/**
+ * RMSNorm with a learned weight w: y = w x̂, x̂ = x (Σ x² / width + ε)^(-1/2), ε = 1e-5. SPEC section 3.1.
+ *
+ * <p>Statistics: Σ x²; backward sums: Σ x̂ w dy.
+ */
+public non-sealed interface RmsNorm extends Norm {
+    double EPSILON = 1e-5;
+
+    @Override
+    default int statistics() {
+        return 1;
+    }
+}

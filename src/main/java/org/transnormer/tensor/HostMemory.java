@@ -1,0 +1,48 @@
+package org.transnormer.tensor;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
+/** Off-heap host memory from one shared arena that is closed once, with this object. */
+public final class HostMemory implements Memory {
+    /** One cache line, and the widest vector: an unaligned 512-bit load would touch two lines every time. */
+    static final long ALIGNMENT = 64;
+
+    private final Arena arena = Arena.ofShared();
+    private final MemoryPlan plan = new MemoryPlan();
+
+    @Override
+    public Tensor allocate(MemoryKind kind, String name, DType dtype, long... shape) {
+        long bytes = paddedBytes(dtype, shape);
+        MemorySegment segment;
+        try {
+            segment = arena.allocate(bytes, ALIGNMENT);
+        } catch (OutOfMemoryError e) {
+            throw new OutOfMemoryException("out of memory: %s (%s) needs %,d bytes; %,d bytes are already in use for %s"
+                    .formatted(name, kind.label(), bytes, plan.total(), "this model"));
+        }
+        plan.add(kind, bytes);
+        return Tensor.of(name, dtype, new Storage.Host(segment), 0, shape);
+    }
+
+    @Override
+    public MemoryPlan plan() {
+        return plan;
+    }
+
+    @Override
+    public void close() {
+        if (arena.scope().isAlive()) {
+            arena.close();
+        }
+    }
+
+    /** Bytes of a tensor, rounded up so that a vector load at its last element stays inside. */
+    static long paddedBytes(DType dtype, long... shape) {
+        long bytes = dtype.bytes();
+        for (long n : shape) {
+            bytes = Math.multiplyExact(bytes, n);
+        }
+        return Math.max(ALIGNMENT, Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT);
+    }
+}

@@ -1,0 +1,23 @@
+package org.transnormer.tensor;
+
+/** Counts what would be allocated; its tensors hold no data. */
+public final class PlanMemory implements Memory {
+    private final MemoryPlan plan = new MemoryPlan();
+
+    @Override
+    public Tensor allocate(MemoryKind kind, String name, DType dtype, long... shape) {
+        long bytes = HostMemory.paddedBytes(dtype, shape);
+        plan.add(kind, bytes);
+        return Tensor.of(name, dtype, new Storage.Planned(bytes), 0, shape);
+    }
+
+    @Override
+    public MemoryPlan plan() {
+        return plan;
+    }
+
+    @Override
+    public void close() {
+        // nothing is held
+    }
+}
