@@ -1,0 +1,28 @@
+package org.transnormer.verify;
+
+import org.transnormer.tensor.Tensor;
+
+/**
+ * How far a result may lie from the spec's: per element |got - want| ≤ c · u · Σ|terms|, and per tensor RMS(got - want) ≤
+ * rms · u · RMS(Σ|terms|), u the unit roundoff of the coarsest type involved. The first catches one wrong element, the
+ * second everything slightly off. SPEC section 1.4.
+ *
+ * @param c factor per element
+ * @param rms factor per tensor
+ */
+public record Tolerance(double c, double rms) {
+
+    /**
+     * Compares a tensor with the spec's.
+     *
+     * @param name what the report calls it
+     * @param magnitude Σ|terms| of each element, same shape; null: |want|
+     * @param unitRoundoff u
+     */
+    public Comparison compare(String name, Tensor got, Tensor want, Tensor magnitude, double unitRoundoff) {
+        return Comparison.of(name, got, want, i -> {
+            double terms = Math.abs((magnitude == null ? want : magnitude).getFlat(i));
+            return c * unitRoundoff * terms;
+        }, rms / c);
+    }
+}
