@@ -9,6 +9,8 @@ public final class ExitCode {
     public static final int USAGE = 2;
     /** The machine: no GPU, out of memory, disk full; or a run that cannot go on, such as a NaN loss. */
     public static final int ENVIRONMENT = 3;
+    /** A bug in tnl, after which a stack trace was printed; none of the above may be read into it. */
+    public static final int INTERNAL_ERROR = 70;
 
     private ExitCode() {}
 }

@@ -1,0 +1,20 @@
+package org.transnormer.cli;
+
+import java.util.List;
+
+/** The headings of {@code tnl --help}, each with its commands: classes of this package, in the order shown. */
+enum CommandGroup {
+    USE("Use"),
+    TRAIN("Train"),
+    VERIFY("Verify"),
+    FILES("Files"),
+    MACHINE("Machine");
+
+    final String heading;
+    final List<Class<?>> commands;
+
+    CommandGroup(String heading, Class<?>... commands) {
+        this.heading = heading;
+        this.commands = List.of(commands);
+    }
+}
