@@ -40,9 +40,9 @@ public final class RandomStream {
     }
 
     /**
-     * Standard normal by Box-Muller in double: with (low, high) = block(index / 2), r = √(-2 ln(1 - fraction(low))) and φ =
-     * 2π fraction(high), it is r cos φ for an even and r sin φ for an odd index. {@link StrictMath} makes it bitwise the
-     * same on every machine. At most 8.6 in size.
+     * Standard normal by Box-Muller in double: with (low, high) = block(index / 2), r = √(-2 ln(1 - fraction(low))) and
+     * φ = 2π fraction(high), it is r cos φ for an even and r sin φ for an odd index. {@link StrictMath} makes it
+     * bitwise the same on every machine. At most 8.6 in size.
      */
     public double normal(long index) {
         Philox.Block block = Philox.block(key, index >>> 1, 0);
@@ -69,8 +69,8 @@ public final class RandomStream {
     }
 
     /**
-     * Uniform in [0, bound), without bias: the upper half of low · bound, drawn again from Philox(key; index, attempt) for
-     * attempt = 1, 2, … while the lower half is below 2^64 mod bound.
+     * Uniform in [0, bound), without bias: the upper half of low · bound, drawn again from Philox(key; index, attempt)
+     * for attempt = 1, 2, … while the lower half is below 2^64 mod bound.
      *
      * @throws IllegalArgumentException if the bound is not positive
      */
