@@ -28,7 +28,7 @@ public final class Simd {
         }
         return switch (bits) {
             case "128", "256", "512" ->
-                VectorSpecies.of(float.class, VectorShape.forBitSize(Integer.parseInt(bits)));
+                    VectorSpecies.of(float.class, VectorShape.forBitSize(Integer.parseInt(bits)));
             default -> throw new IllegalArgumentException("tnl.vectorBits is 128, 256 or 512, not " + bits);
         };
     }

@@ -14,10 +14,12 @@ import java.util.Arrays;
  * they serve the scalar spec, tests and files. Fast twins take {@link #segment()} and {@link #byteOffset()}.
  */
 public final class Tensor {
-    private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfFloat FLOAT =
+            ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfDouble DOUBLE =
             ValueLayout.JAVA_DOUBLE_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final ValueLayout.OfShort SHORT =
+            ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private final String name;
@@ -161,7 +163,8 @@ public final class Tensor {
                 } else if (right < left && toEnd < newShape.length) {
                     right *= newShape[toEnd++];
                 } else {
-                    throw new IllegalArgumentException("cannot view %s as %s".formatted(this, Arrays.toString(newShape)));
+                    throw new IllegalArgumentException(
+                            "cannot view %s as %s".formatted(this, Arrays.toString(newShape)));
                 }
             }
             for (int i = from; i < fromEnd - 1; i++) {
