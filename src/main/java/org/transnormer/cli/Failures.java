@@ -6,6 +6,9 @@ import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
+import org.transnormer.EnvironmentException;
+import org.transnormer.InputException;
+import org.transnormer.tensor.OutOfMemoryException;
 import picocli.CommandLine;
 import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.UnmatchedArgumentException;
@@ -31,7 +34,9 @@ final class Failures {
         int status = switch (thrown) {
             case UncheckedIOException e -> reportIo(e.getCause(), err);
             case IOException e -> reportIo(e, err);
-            case CommandFailure e -> line(err, e.getMessage(), e.exitCode());
+            case InputException e -> line(err, e.getMessage(), ExitCode.USAGE);
+            case EnvironmentException e -> line(err, e.getMessage(), ExitCode.ENVIRONMENT);
+            case OutOfMemoryException e -> line(err, e.getMessage(), ExitCode.ENVIRONMENT);
             case OutOfMemoryError e -> line(err, outOfMemory(e), ExitCode.ENVIRONMENT);
             // How the packages below refuse a value, which most often came from the command line or a config file.
             case IllegalArgumentException e -> line(err, e.getMessage(), ExitCode.USAGE);

@@ -28,7 +28,7 @@ import org.transnormer.InputException;
  * bytes, which describes exactly this function, so that other programs can load it.
  */
 public final class ByteTokenizer implements Tokenizer {
-    private static final String[] SPECIAL = { "<pad>", "<s>", "</s>" };
+    private static final String[] SPECIAL = {"<pad>", "<s>", "</s>"};
     private static final int PAD = 0;
     private static final int BOS = 1;
     private static final int EOS = 2;

@@ -9,6 +9,9 @@ import java.io.UncheckedIOException;
 import java.nio.file.NoSuchFileException;
 import java.util.concurrent.Callable;
 import org.junit.jupiter.api.Test;
+import org.transnormer.EnvironmentException;
+import org.transnormer.InputException;
+import org.transnormer.tensor.OutOfMemoryException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 
@@ -44,8 +47,12 @@ class TnlTest {
                 "tnl: No space left on device");
         assertFailure(new IllegalArgumentException("3 heads do not divide 100"), ExitCode.USAGE,
                 "tnl: 3 heads do not divide 100");
-        assertFailure(CommandFailure.usage("no prompt"), ExitCode.USAGE, "tnl: no prompt");
-        assertFailure(CommandFailure.environment("no GPU", null), ExitCode.ENVIRONMENT, "tnl: no GPU");
+        assertFailure(new InputException("a.txt", "is empty", "give it some text"), ExitCode.USAGE,
+                "tnl: a.txt: is empty; give it some text");
+        assertFailure(new EnvironmentException("no GPU", "use --device cpu"), ExitCode.ENVIRONMENT,
+                "tnl: no GPU; use --device cpu");
+        assertFailure(new OutOfMemoryException("2 GiB for the weights, 1 GiB free"), ExitCode.ENVIRONMENT,
+                "tnl: 2 GiB for the weights, 1 GiB free");
     }
 
     @Test

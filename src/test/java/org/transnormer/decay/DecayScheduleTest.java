@@ -32,11 +32,11 @@ class DecayScheduleTest {
         assertThat(base(DecaySchedule.RELEASED, 3)).containsExactly(0x1p-4, 0x1p-8, 0x1p-2);
         assertThat(base(DecaySchedule.RELEASED, 6)).containsExactly(0x1p-2, 0x1p-4, 0x1p-6, 0x1p-8, 0x1p-1, 0x1p-3);
         assertThat(Arrays.copyOfRange(base(DecaySchedule.RELEASED, 40), 36, 40))
-                .containsExactly(new double[] { 0.4585, 0.3856, 0.3242, 0.2726 }, within(5e-5));
+                .containsExactly(new double[] {0.4585, 0.3856, 0.3242, 0.2726}, within(5e-5));
     }
 
     @ParameterizedTest
-    @ValueSource(ints = { 1, 2, 5, 20, 32, 40, 64, 96 })
+    @ValueSource(ints = {1, 2, 5, 20, 32, 40, 64, 96})
     void releasedSlopesLieBetween1And2PowMinus8(int heads) {
         double[] slopes = base(DecaySchedule.RELEASED, heads);
         assertThat(Arrays.stream(slopes).min()).hasValue(0x1p-8);

@@ -34,11 +34,11 @@ class RandomStreamTest {
     @Test
     void everyPartOfTheKeyMatters() {
         Set<Long> seen = new HashSet<>();
-        for (long seed : new long[] { 0, 1, -1, 1L << 32, Long.MIN_VALUE }) {
+        for (long seed : new long[] {0, 1, -1, 1L << 32, Long.MIN_VALUE}) {
             for (Purpose purpose : Purpose.values()) {
-                for (String name : new String[] { "", "a", "b", "ab", "ba", "θ", "layers.0.l1", "layers.1.l1" }) {
+                for (String name : new String[] {"", "a", "b", "ab", "ba", "θ", "layers.0.l1", "layers.1.l1"}) {
                     RandomStream one = new RandomStream(seed, purpose, name);
-                    for (long index : new long[] { 0, 1, 2, 1L << 31, 1L << 32, 1L << 62, -1 }) {
+                    for (long index : new long[] {0, 1, 2, 1L << 31, 1L << 32, 1L << 62, -1}) {
                         assertThat(seen.add(one.bits(index))).isTrue();
                     }
                 }
@@ -61,8 +61,8 @@ class RandomStreamTest {
     /** Counts in intervals of equal probability, and the correlation of the two halves of a pair. */
     @Test
     void normalIsNormal() {
-        double[] cuts = { -1.2815515655446004, -0.8416212335729143, -0.5244005127080407, -0.2533471031357997, 0,
-                0.2533471031357997, 0.5244005127080407, 0.8416212335729143, 1.2815515655446004 };
+        double[] cuts = {-1.2815515655446004, -0.8416212335729143, -0.5244005127080407, -0.2533471031357997, 0,
+            0.2533471031357997, 0.5244005127080407, 0.8416212335729143, 1.2815515655446004};
         int[] counts = new int[10];
         double sum = 0;
         double squares = 0;
@@ -143,7 +143,7 @@ class RandomStreamTest {
         int[] seen = Arrays.stream(orders).filter(n -> n > 0).toArray();
         assertThat(seen).hasSize(24);
         assertThat(chiSquare(seen)).isLessThan(limit(24));
-        for (int n : new int[] { 5, 10, 100 }) {
+        for (int n : new int[] {5, 10, 100}) {
             int[] first = new int[n];
             int[] step = new int[n];
             for (int seed = 0; seed < 20_000; seed++) {

@@ -16,7 +16,7 @@ class ByteTokenizerTest {
 
     @Example
     void idsAreTheReleasedSpecialsThenTheBytes() {
-        assertThat(new int[] { tokenizer.padId(), tokenizer.bosId(), tokenizer.eosId(), tokenizer.vocabularySize() })
+        assertThat(new int[] {tokenizer.padId(), tokenizer.bosId(), tokenizer.eosId(), tokenizer.vocabularySize()})
                 .containsExactly(0, 1, 2, 259);
         assertThat(tokenizer.encode("aé\u0000").toArray()).containsExactly(3 + 'a', 3 + 0xc3, 3 + 0xa9, 3);
         assertThat(tokenizer.encode("").isEmpty()).isTrue();
@@ -76,7 +76,7 @@ class ByteTokenizerTest {
 
     @Example
     void anIdOutsideTheVocabularyIsRefused() {
-        for (int id : new int[] { -1, 259 }) {
+        for (int id : new int[] {-1, 259}) {
             assertThatThrownBy(() -> tokenizer.decoder().add(id)).isInstanceOf(IllegalArgumentException.class)
                     .hasMessageContaining(Integer.toString(id));
         }

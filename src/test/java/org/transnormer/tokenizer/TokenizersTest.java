@@ -38,7 +38,7 @@ class TokenizersTest {
     void unsupportedOnesAreNamed() throws IOException {
         Files.writeString(folder.resolve("merges.txt"), "#version: 0.2\n");
         refused("merges.txt", "BPE", "token ids");
-        Files.write(folder.resolve("tokenizer.model"), new byte[] { 10, 5 });
+        Files.write(folder.resolve("tokenizer.model"), new byte[] {10, 5});
         refused("tokenizer.model", "SentencePiece", "token ids");
     }
 
