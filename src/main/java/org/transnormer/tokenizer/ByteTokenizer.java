@@ -76,6 +76,11 @@ public final class ByteTokenizer implements Tokenizer {
     }
 
     @Override
+    public int byteCount(int id) {
+        return id < FIRST_BYTE ? 0 : 1;
+    }
+
+    @Override
     public TokenDecoder decoder() {
         return new Decoder();
     }

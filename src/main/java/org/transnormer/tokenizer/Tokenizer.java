@@ -31,6 +31,9 @@ public interface Tokenizer {
     /** Passes the ids of a text in UTF-8 to {@code sink}, in order. */
     void encode(byte[] utf8, IntProcedure sink);
 
+    /** Bytes of text that a token stands for; special tokens stand for none. */
+    int byteCount(int id);
+
     /** A fresh decoder for one stream of ids. */
     TokenDecoder decoder();
 

@@ -4,6 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.SplittableRandom;
+import java.util.stream.IntStream;
 import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -20,6 +23,12 @@ class ByteTokenizerTest {
                 .containsExactly(0, 1, 2, 259);
         assertThat(tokenizer.encode("aé\u0000").toArray()).containsExactly(3 + 'a', 3 + 0xc3, 3 + 0xa9, 3);
         assertThat(tokenizer.encode("").isEmpty()).isTrue();
+    }
+
+    @Example
+    void onlyBytesCountAsBytes() {
+        assertThat(IntStream.range(0, 259).map(tokenizer::byteCount).sum()).isEqualTo(256);
+        assertThat(tokenizer.byteCount(2)).isZero();
     }
 
     @Property(tries = 200)
@@ -39,7 +48,7 @@ class ByteTokenizerTest {
 
     @Property(tries = 100)
     void piecesAreWholeCharacters(@ForAll int seed) {
-        int[] codePoints = new java.util.SplittableRandom(seed).ints(20, 1, 0x110000)
+        int[] codePoints = new SplittableRandom(seed).ints(20, 1, 0x110000)
                 .filter(c -> Character.getType(c) != Character.SURROGATE).toArray();
         TokenDecoder decoder = tokenizer.decoder();
         StringBuilder got = new StringBuilder();
@@ -85,11 +94,11 @@ class ByteTokenizerTest {
     @Property(tries = 200)
     void theFirstMalformedByteIsFound(@ForAll String text, @ForAll @Size(max = 8) byte[] tail) {
         byte[] head = Utf8.bytes(text);
-        byte[] bytes = java.util.Arrays.copyOf(head, head.length + tail.length);
+        byte[] bytes = Arrays.copyOf(head, head.length + tail.length);
         System.arraycopy(tail, 0, bytes, head.length, tail.length);
         int at = Utf8.firstMalformed(bytes);
         String decoded = new String(bytes, StandardCharsets.UTF_8);
-        boolean wellFormed = java.util.Arrays.equals(decoded.getBytes(StandardCharsets.UTF_8), bytes);
+        boolean wellFormed = Arrays.equals(decoded.getBytes(StandardCharsets.UTF_8), bytes);
         assertThat(at == -1).isEqualTo(wellFormed);
         assertThat(at).isLessThan(Math.max(1, bytes.length));
         assertThat(at == -1 || at >= head.length).isTrue();
