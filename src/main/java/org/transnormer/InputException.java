@@ -3,9 +3,9 @@ package org.transnormer;
 /**
  * Something the user gave is missing, unreadable or not what it claims to be: a path, a file, a data set, a model
  * folder. The message is complete: where, what is wrong, and the cure; the command line prints it without a stack
- * trace and ends with {@code ExitCode.USAGE}.
+ * trace, as it does with any refused value.
  */
-public final class InputException extends RuntimeException {
+public final class InputException extends IllegalArgumentException {
     private static final long serialVersionUID = 1L;
 
     /**

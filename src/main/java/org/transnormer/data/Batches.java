@@ -9,7 +9,7 @@ final class Batches {
     }
 
     static void check(BatchSource source, Tensor ids, Tensor targets) {
-        for (Tensor t : new Tensor[] { ids, targets }) {
+        for (Tensor t : new Tensor[] {ids, targets}) {
             if (t.dtype() != DType.I32 || t.rank() != 1 || t.dim(0) != source.tokens()) {
                 throw new IllegalArgumentException("%s: want I32 [%d]".formatted(t, source.tokens()));
             }

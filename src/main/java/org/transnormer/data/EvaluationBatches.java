@@ -17,8 +17,8 @@ import org.transnormer.tensor.Tensor;
  * </ul>
  *
  * A batch has room for {@code rows} windows. First, each slot in use takes the next window of its document; then the
- * next documents follow: one that fits into a window as a whole, where there is room; a longer one where there is a free
- * slot and room for a full window. Where the next document does not go in, padding ends the batch.
+ * next documents follow: one that fits into a window as a whole, where there is room; a longer one where there is a
+ * free slot and room for a full window. Where the next document does not go in, padding ends the batch.
  */
 public final class EvaluationBatches implements BatchSource {
     private static final int FREE = -1;

@@ -38,7 +38,7 @@ public final class TextSources {
     private static final ObjectReader JSON = new ObjectMapper(JsonFactory.builder()
             .streamReadConstraints(StreamReadConstraints.builder().maxStringLength(Integer.MAX_VALUE).build()).build())
             .readerFor(JsonNode.class);
-    private static final byte[] BYTE_ORDER_MARK = { (byte) 0xef, (byte) 0xbb, (byte) 0xbf };
+    private static final byte[] BYTE_ORDER_MARK = {(byte) 0xef, (byte) 0xbb, (byte) 0xbf};
 
     private final Consumer<Document> sink;
     private long documents;
@@ -56,8 +56,8 @@ public final class TextSources {
     /**
      * Passes every document to {@code sink}.
      *
-     * @throws InputException if a path is missing or unreadable, a named file is binary, a JSON line is bad, or there is
-     *     no text at all
+     * @throws InputException if a path is missing or unreadable, a named file is binary, a JSON line is bad, or there
+     *     is no text at all
      */
     public static ReadReport read(List<Path> paths, Consumer<Document> sink) {
         TextSources sources = new TextSources(sink);
@@ -74,7 +74,8 @@ public final class TextSources {
                 sources.firstBinary, sources.malformed, sources.firstMalformed);
         if (report.documents() == 0) {
             throw new InputException(paths.toString(), "holds no text" + String.join("", report.notices().stream()
-                    .map(notice -> " (" + notice + ")").toList()), "name text, .jsonl or .gz files or a folder of them");
+                    .map(notice -> " (" + notice + ")").toList()),
+                    "name text, .jsonl or .gz files or a folder of them");
         }
         return report;
     }

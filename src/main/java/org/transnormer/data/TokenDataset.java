@@ -120,16 +120,16 @@ public final class TokenDataset {
     }
 
     /**
-     * Bytes of text that the targets stand for; eos stands for none. Bits per byte of a total loss in nats over all pairs
-     * is loss / (ln 2 · bytes()).
+     * Bytes of text that the targets stand for; eos stands for none. Bits per byte of a total loss in nats over all
+     * pairs is loss / (ln 2 · bytes()).
      */
     public long bytes() {
         return bytes;
     }
 
     /**
-     * SHA-256, in hex, over the documents in order: number of tokens (8 bytes), then each token (4 bytes), little-endian.
-     * Equal digests and equal loader settings give equal batches.
+     * SHA-256, in hex, over the documents in order: number of tokens (8 bytes), then each token (4 bytes),
+     * little-endian. Equal digests and equal loader settings give equal batches.
      */
     public String digest() {
         return digest;
@@ -138,7 +138,8 @@ public final class TokenDataset {
     /**
      * Sets a share of the documents aside: round(fraction · documents) of them, at least one and not all. Which ones
      * follows from seed and document ids alone, so it does not depend on where the data lie, and new documents displace
-     * few. A single document is cut instead: the last round(fraction · tokens) of its tokens are held out. Order is kept.
+     * few. A single document is cut instead: the last round(fraction · tokens) of its tokens are held out. Order is
+     * kept.
      *
      * @param fraction between 0 and 1, neither included
      * @throws InputException if there is just one token
@@ -194,8 +195,8 @@ public final class TokenDataset {
         }
         long tail = share(fraction, tokens());
         long head = tokens() - tail;
-        return new Split(new TokenDataset(tokenizer, store, ids, starts, new long[] { head }),
-                new TokenDataset(tokenizer, store, ids, new long[] { starts[0] + head }, new long[] { tail }));
+        return new Split(new TokenDataset(tokenizer, store, ids, starts, new long[] {head}),
+                new TokenDataset(tokenizer, store, ids, new long[] {starts[0] + head}, new long[] {tail}));
     }
 
     private TokenDataset select(boolean[] held, boolean side) {

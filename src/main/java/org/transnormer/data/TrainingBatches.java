@@ -17,10 +17,10 @@ import org.transnormer.tensor.Tensor;
  * </pre>
  *
  * A row is one sequence for each document it meets, each from position 0 with a zero state and no slot, whether it
- * starts at the beginning of the document or where a row was cut. No pair comes twice in an epoch; fewer than T are left
- * out, others in every epoch. The whole position is the number of rows taken: a loader set to it goes on with exactly the
- * batches that would have come. So batches may have any number of rows, and a rank of several takes its rows by setting
- * the position.
+ * starts at the beginning of the document or where a row was cut. No pair comes twice in an epoch; fewer than T are
+ * left out, others in every epoch. The whole position is the number of rows taken: a loader set to it goes on with
+ * exactly the batches that would have come. So batches may have any number of rows, and a rank of several takes its
+ * rows by setting the position.
  */
 public final class TrainingBatches implements BatchSource {
     private final TokenDataset data;

@@ -46,7 +46,8 @@ class EvaluationBatchesTest {
     }
 
     @Property(tries = 80)
-    void aStateCarriedThroughTheSlotsSeesWholeDocuments(@ForAll long seed, @ForAll @IntRange(min = 1, max = 12) int count,
+    void aStateCarriedThroughTheSlotsSeesWholeDocuments(@ForAll long seed,
+            @ForAll @IntRange(min = 1, max = 12) int count,
             @ForAll @IntRange(min = 1, max = 40) int longest, @ForAll @IntRange(min = 1, max = 12) int length,
             @ForAll @IntRange(min = 1, max = 4) int rows) {
         List<Document> documents = WideTokenizer.documents(seed, count, longest);
@@ -103,7 +104,8 @@ class EvaluationBatchesTest {
         List<Batch.Run> runs = Batch.next(EvaluationBatches.carried(data, 2, 4)).runs();
         assertThat(runs).extracting(Batch.Run::slot).containsOnly(Sequences.NO_SLOT);
         assertThat(runs).extracting(Batch.Run::targets).containsExactly(List.of(WideTokenizer.FIRST, WideTokenizer.EOS),
-                List.of(WideTokenizer.FIRST + 1, WideTokenizer.EOS), List.of(WideTokenizer.FIRST + 2, WideTokenizer.EOS),
+                List.of(WideTokenizer.FIRST + 1, WideTokenizer.EOS),
+                List.of(WideTokenizer.FIRST + 2, WideTokenizer.EOS),
                 List.of(CrossEntropy.IGNORE, CrossEntropy.IGNORE));
         assertThat(runs.getLast().inputs()).containsOnly(WideTokenizer.PAD);
     }

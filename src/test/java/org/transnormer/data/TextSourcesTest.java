@@ -68,7 +68,7 @@ class TextSourcesTest {
         refused("x.jsonl:1: has no string named \"text\"");
         write("x.jsonl", bytes("\"text\""));
         refused("x.jsonl:1: has no string named \"text\"");
-        write("x.jsonl", new byte[] { '"', (byte) 0xff, '"' });
+        write("x.jsonl", new byte[] {'"', (byte) 0xff, '"'});
         refused("x.jsonl:1: is not JSON");
     }
 
@@ -95,8 +95,8 @@ class TextSourcesTest {
 
     @Test
     void binaryFilesAreSkippedInAFolderAndRefusedByName() throws IOException {
-        write("a.bin", new byte[] { 'P', 'K', 0, 1 });
-        write("b.bin", new byte[] { 0 });
+        write("a.bin", new byte[] {'P', 'K', 0, 1});
+        write("b.bin", new byte[] {0});
         write("t.txt", bytes("t"));
         ReadReport report = read(folder);
         assertThat(texts()).containsExactly("t.txt=t");
@@ -107,12 +107,12 @@ class TextSourcesTest {
 
     @Test
     void malformedTextIsKeptAndCountedEmptyTextIsSkippedAndAMarkIsDropped() throws IOException {
-        write("a", new byte[] { 'a', (byte) 0xe4, 'b' });
+        write("a", new byte[] {'a', (byte) 0xe4, 'b'});
         write("b", new byte[0]);
-        write("c", new byte[] { (byte) 0xef, (byte) 0xbb, (byte) 0xbf, 'c' });
+        write("c", new byte[] {(byte) 0xef, (byte) 0xbb, (byte) 0xbf, 'c'});
         write("d.jsonl", bytes("\uFEFF{\"text\":\"\"}\n{\"text\":\"\\ud800\"}"));
         ReadReport report = read(folder);
-        assertThat(documents).extracting(Document::bytes).containsExactly(new byte[] { 'a', (byte) 0xe4, 'b' },
+        assertThat(documents).extracting(Document::bytes).containsExactly(new byte[] {'a', (byte) 0xe4, 'b'},
                 bytes("c"), bytes("\uFFFD"));
         assertThat(report.notices()).containsExactly("empty texts skipped: 2",
                 "texts that are not well-formed UTF-8, taken as they are: 1, the first a at byte 1");

@@ -24,7 +24,8 @@ class TokenDatasetTest {
     @Example
     void countsAreThoseOfTheText() {
         TokenDataset data = TokenDataset.of(new ByteTokenizer(), List.of(text("a", "xyz"), text("b", "ü")));
-        assertThat(new long[] { data.documents(), data.tokens(), data.pairs(), data.bytes() }).containsExactly(2, 5, 7, 5);
+        assertThat(new long[] {data.documents(), data.tokens(), data.pairs(), data.bytes()}).containsExactly(2, 5, 7,
+                5);
         TokenDataset wide = TokenDataset.of(new WideTokenizer(), WideTokenizer.documents(1, 5, 9));
         assertThat(wide.bytes()).isEqualTo(4 * wide.tokens());
     }
@@ -34,7 +35,8 @@ class TokenDatasetTest {
         TokenDataset data = TokenDataset.of(new ByteTokenizer(), List.of(text("a", "A"), text("b", "BC")));
         byte[] bytes = HexFormat.of().parseHex("0100000000000000" + "44000000"
                 + "0200000000000000" + "45000000" + "46000000");
-        assertThat(data.digest()).isEqualTo(HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes)));
+        assertThat(data.digest())
+                .isEqualTo(HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes)));
         assertThat(TokenDataset.of(new ByteTokenizer(), List.of(text("a", "AB"), text("b", "C"))).digest())
                 .isNotEqualTo(data.digest());
     }
@@ -96,7 +98,7 @@ class TokenDatasetTest {
 
     @Example
     void theStoreHoldsMoreThanOneChunkInEitherWidth() {
-        for (int vocabulary : new int[] { 65_536, 65_537 }) {
+        for (int vocabulary : new int[] {65_536, 65_537}) {
             TokenStore store = new TokenStore(vocabulary);
             int count = (1 << 20) + 3;
             for (int i = 0; i < count; i++) {

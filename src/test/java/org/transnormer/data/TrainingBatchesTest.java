@@ -23,7 +23,8 @@ import org.transnormer.tokenizer.ByteTokenizer;
 class TrainingBatchesTest {
 
     @Property(tries = 60)
-    void anEpochTakesNoPairTwiceAndLeavesOutLessThanARow(@ForAll long seed, @ForAll @IntRange(min = 1, max = 12) int count,
+    void anEpochTakesNoPairTwiceAndLeavesOutLessThanARow(@ForAll long seed,
+            @ForAll @IntRange(min = 1, max = 12) int count,
             @ForAll @IntRange(min = 1, max = 40) int longest, @ForAll @IntRange(min = 1, max = 30) int length) {
         TokenDataset data = data(seed, count, longest);
         if (data.pairs() < length) {

@@ -20,7 +20,7 @@ final class WideTokenizer implements Tokenizer {
     /** Documents whose tokens are numbered through from FIRST. */
     static List<Document> documents(long seed, int count, int longest) {
         SplittableRandom random = new SplittableRandom(seed);
-        int[] next = { FIRST };
+        int[] next = {FIRST};
         return IntStream.range(0, count).mapToObj(d -> {
             ByteBuffer bytes = ByteBuffer.allocate(4 * random.nextInt(1, longest + 1));
             while (bytes.hasRemaining()) {
