@@ -11,8 +11,9 @@ import org.transnormer.tensor.Tensor;
  * dw_ij = Σ_t dy_ti x_tj,   db_i = Σ_t dy_ti
  * </pre>
  *
- * <p>Shapes: x (T, I), w (O, I), b (O), y (T, O); rows may be strided (a slice of a wider buffer). Products accumulate
- * in F32 or wider, over the whole of the summed axis in one fixed order whatever the number of threads.
+ * <p>Shapes: x (T, I), w (O, I), b (O), y (T, O); rows may be strided (a slice of a wider buffer). Outputs overlap no
+ * input, but for {@code residual}. Products accumulate in F32 or wider, over the whole of the summed axis in one fixed
+ * order whatever the number of threads.
  */
 public interface Linear {
 
@@ -36,4 +37,15 @@ public interface Linear {
      * @param accumulate whether to add to dw and db
      */
     void backwardWeight(Tensor x, Tensor dy, Tensor dw, Tensor db, boolean accumulate);
+
+    /**
+     * Announces calls with up to this many tokens, so that scratch memory is planned and taken before the first step.
+     *
+     * @param tokens largest T
+     * @param in I
+     * @param out O
+     */
+    default void reserve(long tokens, long in, long out) {
+        // a twin without scratch memory has nothing to plan
+    }
 }
