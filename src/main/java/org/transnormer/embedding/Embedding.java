@@ -2,7 +2,11 @@ package org.transnormer.embedding;
 
 import org.transnormer.tensor.Tensor;
 
-/** Token embedding, scaled by √d or not. SPEC section 3.7. Shapes: ids (T) I32, table (V, d), y (T, d). */
+/**
+ * Token embedding, scaled by √d or not. SPEC section 3.7. Shapes: ids (T) I32, table (V, d), y (T, d); rows may be
+ * strided. Whoever fills an id tensor calls {@link #checkIds} on the host, once, before the step: a device twin does not
+ * look at what ids hold, the host twins refuse ids outside the table.
+ */
 public interface Embedding {
     /** No row is the padding row. */
     int NO_PADDING = -1;
@@ -16,4 +20,21 @@ public interface Embedding {
      * @param padding the padding token, or {@link #NO_PADDING}
      */
     void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable);
+
+    /**
+     * Refuses ids outside the vocabulary.
+     *
+     * @param ids (T) I32 in host memory
+     * @param vocabulary number of tokens; a padded table has more rows than that
+     * @throws IllegalArgumentException naming the first bad id and where it is
+     */
+    static void checkIds(Tensor ids, long vocabulary) {
+        for (long t = 0; t < ids.dim(0); t++) {
+            int id = ids.getInt(t);
+            if (id < 0 || id >= vocabulary) {
+                throw new IllegalArgumentException("%s[%d] is %d, outside the vocabulary of %d tokens"
+                        .formatted(ids.name(), t, id, vocabulary));
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 package org.transnormer.simd;
 
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorShape;
@@ -17,6 +18,8 @@ public final class Simd {
     /** Partial sums of a sum: element i goes to partial sum i mod 32. */
     public static final int SUM_LANES = 32;
     public static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
+    /** One float of a segment, for the elements that fill no vector. */
+    public static final ValueLayout.OfFloat ELEMENT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ORDER);
 
     private Simd() {
     }

@@ -1,0 +1,111 @@
+package org.transnormer.embedding;
+
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import org.transnormer.simd.Bf16Vectors;
+import org.transnormer.simd.Simd;
+import org.transnormer.simd.Workers;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Tensor;
+
+/**
+ * Vector twin; table F32 or BF16, everything else F32.
+ *
+ * <p>Differs from {@link EmbeddingScalar} in: the scale is rounded to F32; the backward adds each dy_t to the table in
+ * F32 by a fused multiply-add, in the order of t. Both are within SPEC section 3.7's tolerance. The forward runs in
+ * parallel over tokens, the backward over columns, so that tokens that share a row never meet.
+ */
+public final class EmbeddingVector implements Embedding {
+    /** Elements per task of the forward. */
+    private static final long TASK = 1 << 14;
+    /** Columns per task of the backward: 1 KiB of a row, enough for the hardware to fetch ahead. */
+    private static final long COLUMNS = 256;
+    private static final int LANES = Simd.LANES;
+
+    private final Workers workers;
+
+    public EmbeddingVector(Workers workers) {
+        this.workers = workers;
+    }
+
+    @Override
+    public void forward(Tensor ids, Tensor table, double scale, Tensor y) {
+        EmbeddingArguments.forward(ids, table, y);
+        Embedding.checkIds(ids, table.dim(0));
+        EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
+        EmbeddingArguments.type("y", y, DType.F32);
+        long tokens = ids.dim(0);
+        long rows = Math.max(1, TASK / Math.max(1, table.dim(1)));
+        workers.run(Math.ceilDiv(tokens, rows), (task, worker) -> {
+            long end = Math.min(tokens, (task + 1) * rows);
+            for (long t = task * rows; t < end; t++) {
+                long row = table.offset() + ids.getInt(t) * table.stride(0);
+                long to = y.byteOffset() + 4 * t * y.stride(0);
+                if (table.dtype() == DType.F32) {
+                    scale(table.segment(), 4 * row, (float) scale, y.segment(), to, y.dim(1));
+                } else {
+                    scaleBf16(table.segment(), 2 * row, (float) scale, y.segment(), to, y.dim(1));
+                }
+            }
+        });
+    }
+
+    @Override
+    public void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable) {
+        EmbeddingArguments.backward(ids, dy, dtable);
+        Embedding.checkIds(ids, dtable.dim(0));
+        EmbeddingArguments.type("dy", dy, DType.F32);
+        EmbeddingArguments.type("dtable", dtable, DType.F32);
+        long tokens = ids.dim(0);
+        long width = dtable.dim(1);
+        workers.run(Math.ceilDiv(width, COLUMNS), (task, worker) -> {
+            long first = task * COLUMNS;
+            long columns = Math.min(COLUMNS, width - first);
+            for (long t = 0; t < tokens; t++) {
+                int i = ids.getInt(t);
+                if (i != padding) {
+                    add(dy.segment(), dy.byteOffset() + 4 * (t * dy.stride(0) + first), (float) scale,
+                            dtable.segment(), dtable.byteOffset() + 4 * (i * dtable.stride(0) + first), columns);
+                }
+            }
+        });
+    }
+
+    /** y = scale · x. */
+    private static void scale(MemorySegment x, long xAt, float scale, MemorySegment y, long yAt, long count) {
+        long j = 0;
+        for (; j + LANES <= count; j += LANES) {
+            FloatVector.fromMemorySegment(Simd.FLOAT, x, xAt + 4 * j, Simd.ORDER).mul(scale)
+                    .intoMemorySegment(y, yAt + 4 * j, Simd.ORDER);
+        }
+        for (; j < count; j++) {
+            y.set(Simd.ELEMENT, yAt + 4 * j, scale * x.get(Simd.ELEMENT, xAt + 4 * j));
+        }
+    }
+
+    /** y = scale · x, x in BF16. */
+    private static void scaleBf16(MemorySegment x, long xAt, float scale, MemorySegment y, long yAt, long count) {
+        long j = 0;
+        for (; j + LANES <= count; j += LANES) {
+            Bf16Vectors.load(x, xAt + 2 * j).mul(scale).intoMemorySegment(y, yAt + 4 * j, Simd.ORDER);
+        }
+        for (; j < count; j++) {
+            y.set(Simd.ELEMENT, yAt + 4 * j, scale * Bf16Vectors.get(x, xAt + 2 * j));
+        }
+    }
+
+    /** y += scale · x. */
+    private static void add(MemorySegment x, long xAt, float scale, MemorySegment y, long yAt, long count) {
+        FloatVector factor = FloatVector.broadcast(Simd.FLOAT, scale);
+        long j = 0;
+        for (; j + LANES <= count; j += LANES) {
+            FloatVector.fromMemorySegment(Simd.FLOAT, x, xAt + 4 * j, Simd.ORDER)
+                    .fma(factor, FloatVector.fromMemorySegment(Simd.FLOAT, y, yAt + 4 * j, Simd.ORDER))
+                    .intoMemorySegment(y, yAt + 4 * j, Simd.ORDER);
+        }
+        for (; j < count; j++) {
+            y.set(Simd.ELEMENT, yAt + 4 * j, Math.fma(x.get(Simd.ELEMENT, xAt + 4 * j), scale,
+                    y.get(Simd.ELEMENT, yAt + 4 * j)));
+        }
+    }
+}
