@@ -1,0 +1,214 @@
+package org.transnormer.checkpoint;
+
+import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.nio.channels.FileChannel;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.Arrays;
+import org.eclipse.collections.api.list.ImmutableList;
+import org.eclipse.collections.api.list.primitive.ImmutableLongList;
+import org.eclipse.collections.api.map.ImmutableMap;
+import org.transnormer.InputException;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Tensor;
+
+/**
+ * A safetensors file, mapped into memory read-only. {@link #open} checks the whole header before anything is allocated
+ * for a tensor: lengths, JSON, types, shapes, and that the tensors tile the data exactly. The file must not change
+ * while it is open. SPEC section 6.1.
+ *
+ * <pre>
+ * length n of the header: 8 bytes, little-endian
+ * header: n bytes of JSON {name: {dtype, shape, data_offsets: [begin, end]}, ..., "__metadata__": {string: string}}
+ * data: row-major little-endian elements; offsets count from here
+ * </pre>
+ */
+public final class Safetensors implements AutoCloseable {
+    private static final ValueLayout.OfLong LENGTH =
+            ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+    private static final String NOT_ONE = "give a .safetensors file; if it is one, it is damaged: get it again";
+
+    private final Path file;
+    private final Arena arena;
+    private final MemorySegment data;
+    private final SafetensorsHeader header;
+    private final ImmutableMap<String, Entry> byName;
+
+    /**
+     * One tensor of a file.
+     *
+     * @param name its name
+     * @param dtype type of its elements
+     * @param shape sizes of its axes
+     * @param begin first byte, counted from the start of the data
+     * @param end byte after the last
+     */
+    public record Entry(String name, FileDType dtype, ImmutableLongList shape, long begin, long end) {
+        /** Number of elements. */
+        public long size() {
+            return (end - begin) / dtype.bytes();
+        }
+    }
+
+    private Safetensors(Path file, Arena arena, MemorySegment data, SafetensorsHeader header) {
+        this.file = file;
+        this.arena = arena;
+        this.data = data;
+        this.header = header;
+        this.byName = header.entries().groupByUniqueKey(Entry::name).toImmutable();
+    }
+
+    /**
+     * Opens and checks a file.
+     *
+     * @throws InputException if it cannot be read or anything about it is not as the format says
+     */
+    public static Safetensors open(Path file) {
+        long size = InputFiles.size(file);
+        if (size < Long.BYTES) {
+            throw InputFiles.bad(file, "has %d bytes, a header needs at least 8".formatted(size), NOT_ONE);
+        }
+        Arena arena = Arena.ofShared();
+        boolean opened = false;
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.READ)) {
+            MemorySegment map = channel.map(FileChannel.MapMode.READ_ONLY, 0, size, arena);
+            long length = map.get(LENGTH, 0);
+            if (length < 2 || length > SafetensorsHeader.LARGEST) {
+                throw InputFiles.bad(file, "its first 8 bytes give the header %s bytes; 2 to %,d are possible"
+                        .formatted(Long.toUnsignedString(length), SafetensorsHeader.LARGEST), NOT_ONE);
+            }
+            if (length > size - Long.BYTES) {
+                throw InputFiles.bad(file, "is truncated: its header has %,d bytes, %,d of them are missing"
+                        .formatted(length, length - (size - Long.BYTES)), "download or copy it again");
+            }
+            byte[] json = map.asSlice(Long.BYTES, length).toArray(ValueLayout.JAVA_BYTE);
+            MemorySegment data = map.asSlice(Long.BYTES + length);
+            Safetensors opening = new Safetensors(file, arena, data,
+                    SafetensorsHeader.parse(file, json, data.byteSize()));
+            opened = true;
+            return opening;
+        } catch (IOException e) {
+            throw InputFiles.unreadable(file, e);
+        } finally {
+            if (!opened) {
+                arena.close();
+            }
+        }
+    }
+
+    public Path file() {
+        return file;
+    }
+
+    /** Names of the tensors, in the order of their bytes. */
+    public ImmutableList<String> names() {
+        return header.entries().collect(Entry::name);
+    }
+
+    /** The tensors, in the order of their bytes. */
+    public ImmutableList<Entry> entries() {
+        return header.entries();
+    }
+
+    /** The strings under {@code __metadata__}. */
+    public ImmutableMap<String, String> metadata() {
+        return header.metadata();
+    }
+
+    public boolean contains(String name) {
+        return byName.containsKey(name);
+    }
+
+    /**
+     * Type, shape and place of one tensor.
+     *
+     * @throws InputException if the file has no such tensor
+     */
+    public Entry entry(String name) {
+        Entry entry = byName.get(name);
+        if (entry == null) {
+            throw InputFiles.bad(file, "has no tensor " + InputFiles.quoted(name),
+                    "it holds " + header.entries().size() + " tensors: " + firstNames());
+        }
+        return entry;
+    }
+
+    /**
+     * Allocates a contiguous tensor of the file's shape and name and reads it. F64, F32, F16 and BF16 are read into any
+     * floating type with one rounding; integers and BOOL into I32.
+     *
+     * @throws InputException if there is no such tensor, it cannot be read as {@code target}, or an integer does
+     *     not fit 32 bits
+     */
+    public Tensor read(String name, Memory memory, MemoryKind kind, DType target) {
+        Entry entry = entry(name);
+        checkConvertible(entry, target);
+        Tensor tensor = memory.allocate(kind, name, target, entry.shape().toArray());
+        copy(entry, tensor);
+        return tensor;
+    }
+
+    /**
+     * Reads a tensor into an existing one of the same shape, contiguous or strided, converting as {@link #read} does.
+     *
+     * @throws InputException as for read, and if the shapes differ
+     */
+    public void readInto(String name, Tensor target) {
+        Entry entry = entry(name);
+        checkConvertible(entry, target.dtype());
+        if (!Arrays.equals(entry.shape().toArray(), target.shape())) {
+            throw InputFiles.bad(file, "tensor %s has shape %s, wanted %s".formatted(
+                    InputFiles.quoted(name), entry.shape(), Arrays.toString(target.shape())),
+                    "the file belongs to another model");
+        }
+        copy(entry, target);
+    }
+
+    /** The bytes of one tensor in the file. */
+    MemorySegment bytes(Entry entry) {
+        return data.asSlice(entry.begin(), entry.end() - entry.begin());
+    }
+
+    /** Unmaps the file. Idempotent. */
+    @Override
+    public void close() {
+        if (arena.scope().isAlive()) {
+            arena.close();
+        }
+    }
+
+    private void copy(Entry entry, Tensor target) {
+        FileDType source = entry.dtype();
+        FileDType type = FileDType.of(target.dtype());
+        Elements.forEachRun(target, (first, at, count) -> {
+            long bad = Elements.copy(data, entry.begin() + first * source.bytes(), source, target.segment(),
+                    at * type.bytes(), type, count);
+            if (bad >= 0) {
+                long value = Elements.integer(data, entry.begin() + (first + bad) * source.bytes(), source);
+                throw InputFiles.bad(file, "tensor %s: element %d is %d, which does not fit 32 bits".formatted(
+                        InputFiles.quoted(entry.name()), first + bad, value), "correct the file");
+            }
+        });
+    }
+
+    private void checkConvertible(Entry entry, DType target) {
+        if (!Elements.convertible(entry.dtype(), target)) {
+            throw InputFiles.bad(file, "tensor %s is %s, which is not read as %s".formatted(
+                    InputFiles.quoted(entry.name()), entry.dtype(), target),
+                    target.isFloat()
+                            ? "convert it to F32, F16 or BF16 first" : "an integer type is needed here");
+        }
+    }
+
+    private String firstNames() {
+        ImmutableList<String> names = names();
+        String some = names.take(5).collect(InputFiles::quoted).makeString(", ");
+        return names.size() > 5 ? some + ", ..." : some;
+    }
+}
