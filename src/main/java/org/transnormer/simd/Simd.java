@@ -7,9 +7,9 @@ import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * The vector width, chosen once: the widest that the machine has, or {@code -Dtnl.vectorBits=128|256|512}. Results do
- * not depend on it: elementwise work is the same in any lane, and sums run in {@link #SUM_LANES} interleaved partial
- * sums, joined in one fixed tree, whatever the width (SPEC section 1.3).
+ * The vector width, chosen once: the widest that the machine has, at most 512 bits, or {@code
+ * -Dtnl.vectorBits=128|256|512}. Results do not depend on it: elementwise work is the same in any lane, and sums run in
+ * {@link #SUM_LANES} interleaved partial sums, joined in one fixed tree, whatever the width (SPEC section 1.3).
  */
 public final class Simd {
     public static final VectorSpecies<Float> FLOAT = species();
@@ -27,7 +27,8 @@ public final class Simd {
     private static VectorSpecies<Float> species() {
         String bits = System.getProperty("tnl.vectorBits");
         if (bits == null) {
-            return FloatVector.SPECIES_PREFERRED;
+            int preferred = FloatVector.SPECIES_PREFERRED.vectorBitSize();
+            return VectorSpecies.of(float.class, VectorShape.forBitSize(Math.clamp(preferred, 128, 512)));
         }
         return switch (bits) {
             case "128", "256", "512" ->
