@@ -15,7 +15,8 @@ import org.transnormer.tensor.Tensor;
  * top-k        keep the first k
  * temperature  w = exp((z - z_max) / τ)
  * top-p        keep the shortest beginning of the order with Σ w ≥ p · (Σ w of all kept so far), at least the first
- * draw         the first whose running Σ w exceeds u · (Σ w of the kept),  u = uniform(seed; sequence, position) in [0, 1)
+ * draw         the first whose running Σ w exceeds u · (Σ w of the kept)
+ *              u uniform in [0, 1), the number of (seed; sequence, position)
  * </pre>
  *
  * All in double with {@link StrictMath}, and u depends on nothing but (seed, sequence, position), so equal logits give
