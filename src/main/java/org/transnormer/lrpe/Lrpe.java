@@ -16,6 +16,11 @@ import org.transnormer.tensor.Tensor;
  */
 public interface Lrpe {
 
+    /** Announces the largest call that will come, so that its scratch memory can be planned. */
+    default void reserve(long tokens, int heads, int channels) {
+        // a twin without scratch memory has nothing to announce
+    }
+
     void forward(Tensor x, Tensor theta, Tensor positions, Tensor y);
 
     /**
