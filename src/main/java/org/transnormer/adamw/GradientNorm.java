@@ -8,6 +8,9 @@ import org.transnormer.tensor.Tensor;
  * <pre>
  * partial: Σ_i g_i² of one tensor, added to total        apply: norm = √total, clip = min(1, limit / (norm + 1e-6))
  * </pre>
+ *
+ * <p>The caller zeroes total first and adds it over ranks between the phases. A gradient that is not finite makes the
+ * norm infinite or NaN, by which it is found.
  */
 public interface GradientNorm {
     double EPSILON = 1e-6;
