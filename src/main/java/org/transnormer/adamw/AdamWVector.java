@@ -54,11 +54,15 @@ public final class AdamWVector implements AdamW {
             if (weight.dtype() == DType.BF16) {
                 round(master.segment(), master.byteOffset() + 4 * from, weight.segment(),
                         weight.byteOffset() + 2 * from, count);
-            } else {
+            } else if (!sameMemory(weight, master)) {
                 MemorySegment.copy(master.segment(), master.byteOffset() + 4 * from, weight.segment(),
                         weight.byteOffset() + 4 * from, 4 * count);
             }
         });
+    }
+
+    private static boolean sameMemory(Tensor a, Tensor b) {
+        return a.segment().address() + a.byteOffset() == b.segment().address() + b.byteOffset();
     }
 
     /** w += decay · w, then w += rate · m / (root · √v + ε). */

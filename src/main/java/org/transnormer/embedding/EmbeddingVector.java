@@ -3,6 +3,7 @@ package org.transnormer.embedding;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import org.transnormer.simd.Bf16Vectors;
+import org.transnormer.simd.Rows;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.Workers;
 import org.transnormer.tensor.DType;
@@ -16,8 +17,6 @@ import org.transnormer.tensor.Tensor;
  * parallel over tokens, the backward over columns, so that tokens that share a row never meet.
  */
 public final class EmbeddingVector implements Embedding {
-    /** Elements per task of the forward. */
-    private static final long TASK = 1 << 14;
     /** Columns per task of the backward: 1 KiB of a row, enough for the hardware to fetch ahead. */
     private static final long COLUMNS = 256;
     private static final int LANES = Simd.LANES;
@@ -35,8 +34,8 @@ public final class EmbeddingVector implements Embedding {
         EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
         EmbeddingArguments.type("y", y, DType.F32);
         long tokens = ids.dim(0);
-        long rows = Math.max(1, TASK / Math.max(1, table.dim(1)));
-        workers.run(Math.ceilDiv(tokens, rows), (task, worker) -> {
+        long rows = Rows.perTask(y.dim(1));
+        workers.run(Rows.tasks(tokens, y.dim(1)), (task, worker) -> {
             long end = Math.min(tokens, (task + 1) * rows);
             for (long t = task * rows; t < end; t++) {
                 long row = table.offset() + ids.getInt(t) * table.stride(0);

@@ -6,6 +6,7 @@ import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
 import org.transnormer.simd.DoubleSums;
 import org.transnormer.simd.FloatMath;
+import org.transnormer.simd.Rows;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.VectorMath;
 import org.transnormer.simd.Workers;
@@ -20,8 +21,6 @@ import org.transnormer.tensor.Tensor;
  * Tokens run in parallel and share nothing.
  */
 public final class CrossEntropyVector implements CrossEntropy {
-    /** Logits per task. */
-    private static final long TASK = 1 << 15;
     private static final int LANES = Simd.LANES;
 
     private final Workers workers;
@@ -38,8 +37,8 @@ public final class CrossEntropyVector implements CrossEntropy {
         CrossEntropyArguments.partial(logits, targets, first, columns, max, sum, target);
         CrossEntropyArguments.float32("logits", logits);
         long tokens = logits.dim(0);
-        long rows = rows(logits);
-        workers.run(Math.ceilDiv(tokens, rows), (task, worker) -> {
+        long rows = Rows.perTask(logits.dim(1));
+        workers.run(Rows.tasks(tokens, logits.dim(1)), (task, worker) -> {
             long end = Math.min(tokens, (task + 1) * rows);
             for (long t = task * rows; t < end; t++) {
                 MemorySegment z = logits.segment();
@@ -75,8 +74,8 @@ public final class CrossEntropyVector implements CrossEntropy {
         }
         CrossEntropyArguments.float32("dlogits", dlogits);
         long width = logits.dim(1);
-        long rows = rows(logits);
-        workers.run(Math.ceilDiv(tokens, rows), (task, worker) -> {
+        long rows = Rows.perTask(logits.dim(1));
+        workers.run(Rows.tasks(tokens, logits.dim(1)), (task, worker) -> {
             long end = Math.min(tokens, (task + 1) * rows);
             for (long t = task * rows; t < end; t++) {
                 MemorySegment dz = dlogits.segment();
@@ -108,10 +107,6 @@ public final class CrossEntropyVector implements CrossEntropy {
             sum += losses.get(t);
         }
         total.set(0, total.get(0) + sum);
-    }
-
-    private static long rows(Tensor logits) {
-        return Math.max(1, TASK / Math.max(1, logits.dim(1)));
     }
 
     private static long row(Tensor x, long t) {
