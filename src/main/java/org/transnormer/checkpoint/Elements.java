@@ -68,31 +68,55 @@ final class Elements {
         if (source == target) {
             MemorySegment.copy(from, fromByte, to, toByte, count * source.bytes());
         } else if (target == FileDType.I32) {
-            for (long i = 0; i < count; i++) {
-                long x = integer(from, fromByte + i * source.bytes(), source);
-                if (x != (int) x) {
-                    return i;
-                }
-                to.set(INT, toByte + i * Integer.BYTES, (int) x);
-            }
+            return narrow(from, fromByte, source, to, toByte, count);
         } else if (source == FileDType.BF16 && target == FileDType.F32) {
-            for (long i = 0; i < count; i++) {
-                to.set(INT, toByte + 4 * i, from.get(SHORT, fromByte + 2 * i) << 16);
-            }
+            widenBf16(from, fromByte, to, toByte, count);
         } else if (source == FileDType.F16 && target == FileDType.F32) {
-            for (long i = 0; i < count; i++) {
-                to.set(FLOAT, toByte + 4 * i, Float.float16ToFloat(from.get(SHORT, fromByte + 2 * i)));
-            }
+            widenF16(from, fromByte, to, toByte, count);
         } else if (source == FileDType.F32 && target == FileDType.BF16) {
-            for (long i = 0; i < count; i++) {
-                to.set(SHORT, toByte + 2 * i, Bf16.fromFloat(from.get(FLOAT, fromByte + 4 * i)));
-            }
+            roundBf16(from, fromByte, to, toByte, count);
         } else if (source == FileDType.F32 && target == FileDType.F16) {
-            for (long i = 0; i < count; i++) {
-                to.set(SHORT, toByte + 2 * i, Float.floatToFloat16(from.get(FLOAT, fromByte + 4 * i)));
-            }
+            roundF16(from, fromByte, to, toByte, count);
         } else {
             tensor(to, toByte, target, count).copyFrom(tensor(from, fromByte, source, count));
+        }
+        return -1;
+    }
+
+    // One loop to a method: each is compiled for the one kind of memory that it sees.
+
+    private static void widenBf16(MemorySegment from, long fromByte, MemorySegment to, long toByte, long count) {
+        for (long i = 0; i < count; i++) {
+            to.set(INT, toByte + 4 * i, from.get(SHORT, fromByte + 2 * i) << 16);
+        }
+    }
+
+    private static void widenF16(MemorySegment from, long fromByte, MemorySegment to, long toByte, long count) {
+        for (long i = 0; i < count; i++) {
+            to.set(FLOAT, toByte + 4 * i, Float.float16ToFloat(from.get(SHORT, fromByte + 2 * i)));
+        }
+    }
+
+    private static void roundBf16(MemorySegment from, long fromByte, MemorySegment to, long toByte, long count) {
+        for (long i = 0; i < count; i++) {
+            to.set(SHORT, toByte + 2 * i, Bf16.fromFloat(from.get(FLOAT, fromByte + 4 * i)));
+        }
+    }
+
+    private static void roundF16(MemorySegment from, long fromByte, MemorySegment to, long toByte, long count) {
+        for (long i = 0; i < count; i++) {
+            to.set(SHORT, toByte + 2 * i, Float.floatToFloat16(from.get(FLOAT, fromByte + 4 * i)));
+        }
+    }
+
+    private static long narrow(MemorySegment from, long fromByte, FileDType source, MemorySegment to, long toByte,
+            long count) {
+        for (long i = 0; i < count; i++) {
+            long x = integer(from, fromByte + i * source.bytes(), source);
+            if (x != (int) x) {
+                return i;
+            }
+            to.set(INT, toByte + i * Integer.BYTES, (int) x);
         }
         return -1;
     }

@@ -3,27 +3,28 @@ package org.transnormer.checkpoint;
 import org.transnormer.tensor.DType;
 
 /**
- * Element types of a safetensors file, under the names that the file uses; all little-endian. A file may hold any of
- * them; {@link Safetensors#read} converts the floating types of {@link DType} among each other and the integers to I32.
+ * Element types of a safetensors file, under the names that the file uses; all little-endian. {@link Safetensors#read}
+ * converts the floating types of {@link DType} among each other and the integers to I32. Their order is the order in
+ * which a file holds its tensors: widest first, and within a width the reference implementation's.
  */
 public enum FileDType {
-    F64(8),
-    F32(4),
-    F16(2),
-    BF16(2),
-    I64(8),
-    I32(4),
-    I16(2),
-    I8(1),
     U64(8),
-    U32(4),
-    U16(2),
-    U8(1),
-    BOOL(1),
+    I64(8),
+    F64(8),
     C64(8),
+    F32(4),
+    U32(4),
+    I32(4),
+    BF16(2),
+    F16(2),
+    U16(2),
+    I16(2),
+    F8_E8M0(1),
     F8_E4M3(1),
     F8_E5M2(1),
-    F8_E8M0(1);
+    I8(1),
+    U8(1),
+    BOOL(1);
 
     private final int bytes;
 

@@ -22,8 +22,8 @@ import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 
 /**
- * Writes a safetensors file. The bytes are a function of the contents only: tensors lie widest element first, then by
- * name, so that each is aligned to its elements without a gap; the data begins at a multiple of 8. The elements are
+ * Writes a safetensors file. The bytes are a function of the contents only: tensors lie by {@link FileDType}, widest
+ * first, then by name, so that each is aligned to its elements without a gap; the data begins at a multiple of 8. The elements are
  * read when {@link #write} runs, converted through one small buffer, and the file appears complete or not at all. SPEC
  * section 6.1.
  */
@@ -99,7 +99,7 @@ public final class SafetensorsWriter {
 
     /** Length and JSON, padded with blanks to a multiple of 8. */
     private byte[] header() {
-        items.sortThis(Comparator.comparing((Item item) -> -item.dtype().bytes()).thenComparing(Item::name));
+        items.sortThis(Comparator.comparing(Item::dtype).thenComparing(Item::name));
         byte[] json = Json.write(out -> {
             out.writeStartObject();
             if (metadata.notEmpty()) {

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
 
 import com.sun.management.ThreadMXBean;
 import java.io.IOException;
+import java.io.InputStream;
 import java.lang.foreign.ValueLayout;
 import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
@@ -264,6 +265,38 @@ class SafetensorsTest {
             byte[] data = HexFormat.of().parseHex("07000000803f00c04040");
             assertThat(Files.readAllBytes(file)).isEqualTo(bytes(header, data));
             assertThat(writer.bytes()).isEqualTo(Files.size(file));
+        }
+    }
+
+    /** reference.safetensors was written by the format's own library, version 0.8.0, from the same numbers. */
+    @Test
+    void bytesAreThoseOfTheReferenceImplementation() throws IOException {
+        try (TestTensors tensors = new TestTensors(1);
+                InputStream in = getClass().getResourceAsStream("/checkpoint/reference.safetensors")) {
+            SafetensorsWriter writer = new SafetensorsWriter().metadata("format", "pt");
+            for (DType dtype : new DType[] {DType.F64, DType.F32, DType.F16}) {
+                Tensor x = tensors.zeros("x_" + dtype, dtype, 3, 5);
+                for (int i = 0; i < 15; i++) {
+                    x.setFlat(i, i - 7.5);
+                }
+                writer.add(x);
+            }
+            Tensor scalar = tensors.zeros("scalar", DType.F32);
+            scalar.setFlat(0, 42);
+            Tensor ids = tensors.zeros("ids", DType.I32, 2);
+            ids.setInt(1, -9);
+            Path file = folder.resolve("y.safetensors");
+            writer.add(scalar).add(ids).add(tensors.zeros("empty", DType.F32, 0, 4)).write(file);
+            byte[] reference = in.readAllBytes();
+            assertThat(Files.readAllBytes(file)).isEqualTo(reference);
+            try (Safetensors read = Safetensors.open(file(reference))) {
+                assertThat(read.names()).containsExactly("x_F64", "empty", "scalar", "x_F32", "ids", "x_F16");
+                Tensor x = read.read("x_F16", tensors.memory(), MemoryKind.DATA, DType.F32);
+                assertThat(x.get(2, 4)).isEqualTo(6.5);
+                Tensor one = read.read("scalar", tensors.memory(), MemoryKind.DATA, DType.F64);
+                assertThat(one.rank()).isZero();
+                assertThat(one.getFlat(0)).isEqualTo(42);
+            }
         }
     }
 
