@@ -147,12 +147,16 @@ final class Json {
         DefaultIndenter indenter = new DefaultIndenter("  ", "\n");
         DefaultPrettyPrinter printer = new DefaultPrettyPrinter();
         printer.indentObjectsWith(indenter);
-        byte[] text = write(out -> {
+        return write(out -> {
             out.setPrettyPrinter(printer);
             put(out, value);
             out.writeRaw('\n');
         });
-        return text;
+    }
+
+    /** Text of a value without blanks. */
+    static byte[] compact(Object value) {
+        return write(out -> put(out, value));
     }
 
     /** Writes one value. */
