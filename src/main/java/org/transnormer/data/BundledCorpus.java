@@ -11,6 +11,7 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.zip.GZIPInputStream;
 import org.transnormer.tokenizer.Tokenizer;
+import org.transnormer.tokenizer.Utf8;
 
 /**
  * The text that comes with the program, so that training and evaluation need no download: a frozen snapshot of this
@@ -32,22 +33,11 @@ public final class BundledCorpus {
      * @throws IllegalStateException if the archive is missing or is not the one that its digest names
      */
     public static TokenDataset.Split load(Tokenizer tokenizer) {
-        List<Document> train = new ArrayList<>();
-        List<Document> heldOut = new ArrayList<>();
         try (InputStream archive = resource(ARCHIVE)) {
-            byte[] lines = new GZIPInputStream(archive).readAllBytes();
-            check(lines);
-            ObjectMapper json = new ObjectMapper();
-            for (String line : new String(lines, StandardCharsets.UTF_8).split("\n")) {
-                JsonNode record = json.readTree(line);
-                List<Document> side = record.path("split").textValue().equals(HELD_OUT) ? heldOut : train;
-                side.add(new Document(record.path("path").textValue(),
-                        record.path("text").textValue().getBytes(StandardCharsets.UTF_8)));
-            }
+            return load(tokenizer, archive, digest());
         } catch (IOException e) {
             throw damaged(e.toString());
         }
-        return new TokenDataset.Split(TokenDataset.of(tokenizer, train), TokenDataset.of(tokenizer, heldOut));
     }
 
     /** SHA-256, in hex, of the decompressed archive: the same whatever wrote the compressed one. */
@@ -59,11 +49,21 @@ public final class BundledCorpus {
         }
     }
 
-    private static void check(byte[] lines) {
+    static TokenDataset.Split load(Tokenizer tokenizer, InputStream archive, String digest) throws IOException {
+        byte[] lines = new GZIPInputStream(archive).readAllBytes();
         String got = HexFormat.of().formatHex(TokenDataset.sha256().digest(lines));
-        if (!got.equals(digest())) {
-            throw damaged("its SHA-256 is %s, want %s".formatted(got, digest()));
+        if (!got.equals(digest)) {
+            throw damaged("its SHA-256 is %s, want %s".formatted(got, digest));
         }
+        List<Document> train = new ArrayList<>();
+        List<Document> heldOut = new ArrayList<>();
+        ObjectMapper json = new ObjectMapper();
+        for (String line : new String(lines, StandardCharsets.UTF_8).split("\n")) {
+            JsonNode record = json.readTree(line);
+            List<Document> side = record.path("split").textValue().equals(HELD_OUT) ? heldOut : train;
+            side.add(new Document(record.path("path").textValue(), Utf8.bytes(record.path("text").textValue())));
+        }
+        return new TokenDataset.Split(TokenDataset.of(tokenizer, train), TokenDataset.of(tokenizer, heldOut));
     }
 
     private static InputStream resource(String name) throws FileNotFoundException {

@@ -1,18 +1,17 @@
 package org.transnormer.data;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.io.InputStream;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.HexFormat;
-import java.util.List;
+import java.util.HashSet;
 import java.util.Set;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
-import java.util.zip.GZIPInputStream;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.transnormer.tokenizer.ByteTokenizer;
@@ -37,18 +36,24 @@ class BundledCorpusTest {
         for (int i = 0; i < 20; i++) {
             Files.writeString(folder.resolve("f" + i), "Text ü " + i + "\n");
         }
-        List<String> paths = IntStream.range(0, 20).mapToObj(i -> "f" + i).toList();
-        FreezeCorpus.freeze(folder, paths, folder.resolve("out"));
-        String digest = Files.readString(folder.resolve("out").resolve(BundledCorpus.DIGEST)).strip();
-        try (InputStream in = new GZIPInputStream(
-                Files.newInputStream(folder.resolve("out").resolve(BundledCorpus.ARCHIVE)))) {
-            byte[] lines = in.readAllBytes();
-            String text = new String(lines, StandardCharsets.UTF_8);
-            assertThat(text.lines()).hasSize(20).anyMatch(line -> line.equals(
-                    "{\"path\":\"f3\",\"split\":\"train\",\"text\":\"Text ü 3\\n\"}")
-                    || line.equals("{\"path\":\"f3\",\"split\":\"held-out\",\"text\":\"Text ü 3\\n\"}"));
-            assertThat(text.lines().filter(line -> line.contains("\"split\":\"held-out\""))).hasSize(2);
-            assertThat(HexFormat.of().formatHex(TokenDataset.sha256().digest(lines))).isEqualTo(digest);
+        Files.writeString(folder.resolve("empty"), "");
+        Path out = folder.resolve("out");
+        FreezeCorpus.freeze(folder, Stream.concat(Stream.of("empty"), IntStream.range(0, 20).mapToObj(i -> "f" + i))
+                .toList(), out);
+        String digest = Files.readString(out.resolve(BundledCorpus.DIGEST)).strip();
+        TokenDataset.Split split = load(out, digest);
+        Set<String> all = new HashSet<>(ids(split.train()));
+        all.addAll(ids(split.heldOut()));
+        assertThat(all).hasSize(20).contains("f0", "f19");
+        assertThat(split.heldOut().documents()).isEqualTo(2);
+        assertThat(split.train().bytes() + split.heldOut().bytes()).isEqualTo(10 * 10 + 10 * 11);
+        assertThatThrownBy(() -> load(out, digest.replace(digest.charAt(0), '#')))
+                .isInstanceOf(IllegalStateException.class).hasMessageContainingAll(digest, "damaged");
+    }
+
+    private static TokenDataset.Split load(Path folder, String digest) throws IOException {
+        try (InputStream in = Files.newInputStream(folder.resolve(BundledCorpus.ARCHIVE))) {
+            return BundledCorpus.load(new ByteTokenizer(), in, digest);
         }
     }
 

@@ -10,6 +10,7 @@ import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.SplittableRandom;
 import java.util.stream.IntStream;
 import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
@@ -51,6 +52,23 @@ class TokenDatasetTest {
                 .isEqualTo(HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes.array())));
     }
 
+    @Example
+    void theDigestOfManyTextsIsThatOfTheSameBytesInOnePiece() throws Exception {
+        SplittableRandom random = new SplittableRandom(1);
+        List<Document> documents = IntStream.range(0, 9_000)
+                .mapToObj(i -> text("d" + i, "x".repeat(random.nextInt(1, 4)))).toList();
+        int length = documents.stream().mapToInt(document -> 8 + 4 * document.bytes().length).sum();
+        ByteBuffer bytes = ByteBuffer.allocate(length).order(ByteOrder.LITTLE_ENDIAN);
+        for (Document document : documents) {
+            bytes.putLong(document.bytes().length);
+            for (int i = 0; i < document.bytes().length; i++) {
+                bytes.putInt(3 + 'x');
+            }
+        }
+        assertThat(TokenDataset.of(new ByteTokenizer(), documents).digest())
+                .isEqualTo(HexFormat.of().formatHex(MessageDigest.getInstance("SHA-256").digest(bytes.array())));
+    }
+
     @Property(tries = 60)
     void aSplitIsAPartitionInOrder(@ForAll long seed, @ForAll @IntRange(min = 2, max = 40) int count,
             @ForAll @DoubleRange(min = 0.01, max = 0.99) double fraction) {
@@ -75,6 +93,14 @@ class TokenDatasetTest {
         assertThat(ids(backwards.split(0.2, 1).heldOut()))
                 .containsExactlyInAnyOrderElementsOf(ids(forwards.split(0.2, 1).heldOut()));
         assertThat(ids(forwards.split(0.2, 2).heldOut())).isNotEqualTo(ids(forwards.split(0.2, 1).heldOut()));
+    }
+
+    @Example
+    void theSplitStaysWhatItWas() {
+        List<Document> documents = IntStream.range(0, 20).mapToObj(i -> text("d" + i, "text " + i)).toList();
+        assertThat(ids(TokenDataset.of(new ByteTokenizer(), documents).split(0.2, 0).heldOut()))
+                .as("a change would move held-out texts into the training side of runs that are resumed")
+                .containsExactly("d1", "d7", "d15", "d18");
     }
 
     @Example

@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.IntStream;
 import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
@@ -118,6 +119,18 @@ class TrainingBatchesTest {
         }
         assertThat(orders).hasSize(12);
         assertThat(cuts).hasSizeGreaterThan(2);
+    }
+
+    @Example
+    void theRowsOfAnEpochAreShuffled() {
+        TokenDataset data = data(3, 1, 4000);
+        int length = 4;
+        TrainingBatches batches = new TrainingBatches(data, (int) (data.pairs() / length), length, 0);
+        int[] firsts = Batch.next(batches).runs().stream().filter(run -> run.inputs().size() == length)
+                .mapToInt(run -> run.targets().getFirst()).toArray();
+        long inRingOrder = IntStream.range(1, firsts.length).filter(i -> firsts[i] == firsts[i - 1] + length).count();
+        assertThat(firsts.length).isGreaterThan(100);
+        assertThat(inRingOrder).isLessThan(firsts.length / 20);
     }
 
     @Example

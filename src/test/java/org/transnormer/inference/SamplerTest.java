@@ -85,7 +85,7 @@ class SamplerTest {
         SamplerConfig greedy = new SamplerConfig(0, 0, 1, 2, 3, 0);
         Tensor z = row(new double[] {8, 5, 3, -1, -1.5}, 0);
         assertThat(next(greedy, z, 0)).isEqualTo(1);
-        assertThat(next(greedy, z, 0, 0, 0)).as("once: 4 is above 3").isEqualTo(1);
+        assertThat(next(greedy, z, 0, 0, 1)).as("once: 4, 2.5, 3 and not 2, 2.5, 3").isEqualTo(0);
         assertThat(next(greedy, z, 0, 1)).as("4 and 2.5").isEqualTo(0);
         assertThat(next(greedy, z, 0, 1, 1, 1)).as("0 has left the window").isEqualTo(0);
         assertThat(next(greedy, z, 1, 0, 3, 3)).as("1 has left the window").isEqualTo(1);
@@ -125,6 +125,15 @@ class SamplerTest {
         Tensor z = row(new double[] {0, 1, 0, 0, 1, 0, 0, 0, 0}, 0);
         assertThat(IntStream.range(0, 300).map(i -> sampler.next(z, 0, NONE, 0, i)).boxed().toList())
                 .containsOnly(0, 1, 4).contains(0, 1, 4);
+    }
+
+    @Example
+    void aTopPNextToOneKeepsAllAndNoMore() {
+        SamplerConfig config = new SamplerConfig(1, 0, Math.nextDown(1.0), 1, 0, 0);
+        for (int seed = 0; seed < 50; seed++) {
+            double[] z = logits(new SplittableRandom(seed), 1000);
+            assertThat(z[new Sampler(config, 1000).next(row(z, 0), 0, NONE, 0, seed)]).isFinite();
+        }
     }
 
     @Example
