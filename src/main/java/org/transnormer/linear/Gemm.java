@@ -19,21 +19,23 @@ import org.transnormer.tensor.Tensor;
  * nor who computes what nor how many rows a call has leaves a trace in the bits. (A chain that started from a large
  * residual would round at its size in every step.)
  *
- * <p>The matrices are cut into blocks of at most {@link #BLOCK} rows and columns and {@link #DEPTH} k. A block of A and
- * one of B are packed into panels, which then meet in {@link Kernel}; sums wait in scratch memory from one block of k to
- * the next. All cuts depend on the shapes only.
+ * <p>The matrices are cut into blocks of at most {@link #DEPTH} k. The smaller factor is packed into panels once, by all
+ * threads; then each task packs a few panels of the larger one into memory of its own, where they stay in the second-level
+ * cache, and runs them past all panels of the smaller one ({@link Kernel}). Sums wait in scratch memory from one block of k
+ * to the next. All cuts depend on the shapes only.
  */
 final class Gemm {
-    /** Most k of one pass: a panel of A (24 KiB) stays in the first-level cache, one of B (64 KiB) in the second. */
+    /** Most k of one pass: a panel of A has 24 KiB, one of B 64 KiB. */
     private static final long DEPTH = 512;
-    /** Most rows, and most columns, of a block: bounds the scratch memory. */
+    /** Most rows and columns of a block, where scratch memory depends on them. */
     private static final long BLOCK = 1536;
-    /** Panels of A of one task. */
-    private static final long TASK_ROWS = 6;
-    /** Panels of B of one task. */
-    private static final long TASK_COLUMNS = 4;
-    /** Panels that one task packs. */
-    private static final long TASK_PACKS = 4;
+    /** As many tasks as keep a few threads busy to the end, where the shapes allow it. */
+    private static final long TASKS = 32;
+    /** Most panels of A, and of B, that a task packs for itself. */
+    private static final long OWN_ROW_PANELS = 4;
+    private static final long OWN_COLUMN_PANELS = 2;
+    /** Panels of the smaller factor that one task packs. */
+    private static final long SHARED_PANELS = 4;
 
     private static final ValueLayout.OfFloat ELEMENT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ORDER);
     private static final long TILE_ROW = COLUMNS * 4L;
@@ -62,16 +64,18 @@ final class Gemm {
     private long zeros;
     private long tiles;
     private long stages;
-    private long panelsA;
-    private long panelsB;
+    private long own;
+    private long ownBytes;
+    private long shared;
     private long sums;
 
+    private boolean shareB;
     private long firstRow;
     private long rows;
-    private long rowPanels;
     private long firstColumn;
     private long columns;
     private long columnPanels;
+    private long taskPanels;
     private long firstK;
     private long depth;
     private boolean last;
@@ -81,19 +85,10 @@ final class Gemm {
         this.workspace = workspace;
     }
 
-    /** Scratch bytes of a product of these dimensions: at most 16 MiB and 18 KiB a thread. */
+    /** Scratch bytes of a product of these dimensions: at most 14 MiB, and 274 KiB a thread. */
     static long scratchBytes(long m, long n, long k, int threads) {
-        long panels = (blockRows(m) + blockColumns(n)) * Math.min(k, DEPTH) * 4;
-        long sums = k > DEPTH ? blockRows(m) * blockColumns(n) * 4 : 0;
-        return TILE_ROW + threads * (TILE + STAGE) + align(panels) + sums;
-    }
-
-    private static long blockRows(long m) {
-        return Math.ceilDiv(Math.min(m, BLOCK), ROWS) * ROWS;
-    }
-
-    private static long blockColumns(long n) {
-        return Math.ceilDiv(Math.min(n, BLOCK), COLUMNS) * COLUMNS;
+        return sumsAt(m, n, k, threads) + (k > DEPTH ? padded(blockRows(m, n, k), ROWS)
+                * padded(blockColumns(m, n, k), COLUMNS) * 4 : 0);
     }
 
     /**
@@ -115,68 +110,105 @@ final class Gemm {
         bias = offset == null ? null : offset.segment();
         biasAt = offset == null ? 0 : offset.byteOffset();
         layOut(m, n, k);
+        long blockRows = blockRows(m, n, k);
+        long blockColumns = blockColumns(m, n, k);
         for (firstColumn = 0; firstColumn < n; firstColumn += columns) {
-            columns = Math.min(BLOCK, n - firstColumn);
+            columns = Math.min(blockColumns, n - firstColumn);
             columnPanels = Math.ceilDiv(columns, COLUMNS);
             for (firstRow = 0; firstRow < m; firstRow += rows) {
-                rows = Math.min(BLOCK, m - firstRow);
-                rowPanels = Math.ceilDiv(rows, ROWS);
-                firstK = 0;
-                do {
-                    depth = Math.min(DEPTH, k - firstK);
-                    last = firstK + depth == k;
-                    workers.run(Math.ceilDiv(rowPanels, TASK_PACKS) + Math.ceilDiv(columnPanels, TASK_PACKS), packing);
-                    workers.run(Math.ceilDiv(rowPanels, TASK_ROWS) * Math.ceilDiv(columnPanels, TASK_COLUMNS),
-                            multiplying);
-                    firstK += depth;
-                } while (!last);
+                rows = Math.min(blockRows, m - firstRow);
+                multiplyBlock(k);
             }
         }
     }
 
+    private void multiplyBlock(long k) {
+        long rowPanels = Math.ceilDiv(rows, ROWS);
+        long sharedPanels = shareB ? columnPanels : rowPanels;
+        long ownPanels = shareB ? rowPanels : columnPanels;
+        taskPanels = Math.clamp(ownPanels / TASKS, 1, shareB ? OWN_ROW_PANELS : OWN_COLUMN_PANELS);
+        firstK = 0;
+        do {
+            depth = Math.min(DEPTH, k - firstK);
+            last = firstK + depth == k;
+            workers.run(Math.ceilDiv(sharedPanels, SHARED_PANELS), packing);
+            workers.run(Math.ceilDiv(ownPanels, taskPanels), multiplying);
+            firstK += depth;
+        } while (!last);
+    }
+
     private void layOut(long m, long n, long k) {
-        Tensor memory = workspace.get(scratchBytes(m, n, k, workers.threads()));
+        int threads = workers.threads();
+        Tensor memory = workspace.get(scratchBytes(m, n, k, threads));
         scratch = memory.segment();
         zeros = memory.byteOffset();
         tiles = zeros + TILE_ROW;
-        stages = tiles + workers.threads() * TILE;
-        panelsB = stages + workers.threads() * STAGE;
-        panelsA = panelsB + blockColumns(n) * Math.min(k, DEPTH) * 4;
-        sums = align(panelsA + blockRows(m) * Math.min(k, DEPTH) * 4);
+        stages = tiles + threads * TILE;
+        own = stages + threads * STAGE;
+        ownBytes = ownBytes(k);
+        shared = own + threads * ownBytes;
+        sums = zeros + sumsAt(m, n, k, threads);
+        shareB = m >= n;
         scratch.asSlice(zeros, TILE_ROW).fill((byte) 0);
+    }
+
+    private static long sumsAt(long m, long n, long k, int threads) {
+        long sharedRows = Math.max(padded(Math.min(Math.min(m, n), BLOCK), COLUMNS),
+                padded(Math.min(Math.min(m, n), BLOCK), ROWS));
+        return TILE_ROW + threads * (TILE + STAGE + ownBytes(k)) + padded(sharedRows * Math.min(k, DEPTH) * 4, 64);
+    }
+
+    private static long ownBytes(long k) {
+        return Math.max(OWN_ROW_PANELS * ROWS, OWN_COLUMN_PANELS * COLUMNS) * Math.min(k, DEPTH) * 4;
+    }
+
+    /** Rows of a block: all, unless A is shared or sums have to wait. Blocks are about equally large. */
+    private static long blockRows(long m, long n, long k) {
+        return m >= n && k <= DEPTH ? m : padded(Math.ceilDiv(m, Math.ceilDiv(m, BLOCK)), ROWS);
+    }
+
+    private static long blockColumns(long m, long n, long k) {
+        return m < n && k <= DEPTH ? n : padded(Math.ceilDiv(n, Math.ceilDiv(n, BLOCK)), COLUMNS);
     }
 
     private void pack(long task, int worker) {
         long stage = stages + worker * STAGE;
-        long tasksA = Math.ceilDiv(rowPanels, TASK_PACKS);
-        if (task < tasksA) {
-            for (long i = task * TASK_PACKS; i < Math.min(rowPanels, (task + 1) * TASK_PACKS); i++) {
-                a.pack(firstRow + i * ROWS, Math.min(ROWS, rows - i * ROWS), firstK, depth, scratch, panelA(i), ROWS,
-                        stage);
-            }
+        long i = task * SHARED_PANELS;
+        if (shareB) {
+            long count = Math.min(SHARED_PANELS * COLUMNS, columns - i * COLUMNS);
+            b.pack(firstColumn + i * COLUMNS, count, firstK, depth, scratch, panelB(shared, i), COLUMNS, stage);
         } else {
-            long from = (task - tasksA) * TASK_PACKS;
-            for (long j = from; j < Math.min(columnPanels, from + TASK_PACKS); j++) {
-                b.pack(firstColumn + j * COLUMNS, Math.min(COLUMNS, columns - j * COLUMNS), firstK, depth, scratch,
-                        panelB(j), COLUMNS, stage);
-            }
+            long count = Math.min(SHARED_PANELS * ROWS, rows - i * ROWS);
+            a.pack(firstRow + i * ROWS, count, firstK, depth, scratch, panelA(shared, i), ROWS, stage);
         }
     }
 
     private void multiply(long task, int worker) {
-        long rowTasks = Math.ceilDiv(rowPanels, TASK_ROWS);
-        long fromRow = task % rowTasks * TASK_ROWS;
-        long fromColumn = task / rowTasks * TASK_COLUMNS;
-        long toRow = Math.min(rowPanels, fromRow + TASK_ROWS);
-        long toColumn = Math.min(columnPanels, fromColumn + TASK_COLUMNS);
-        for (long j = fromColumn; j < toColumn; j++) {
-            for (long i = fromRow; i < toRow; i++) {
-                tile(i, j, tiles + worker * TILE);
+        long stage = stages + worker * STAGE;
+        long mine = own + worker * ownBytes;
+        long tile = tiles + worker * TILE;
+        long first = task * taskPanels;
+        if (shareB) {
+            long count = Math.min(taskPanels * ROWS, rows - first * ROWS);
+            a.pack(firstRow + first * ROWS, count, firstK, depth, scratch, mine, ROWS, stage);
+            for (long j = 0; j * COLUMNS < columns; j++) {
+                for (long i = 0; i * ROWS < count; i++) {
+                    tile(panelA(mine, i), panelB(shared, j), first + i, j, tile);
+                }
+            }
+        } else {
+            long count = Math.min(taskPanels * COLUMNS, columns - first * COLUMNS);
+            b.pack(firstColumn + first * COLUMNS, count, firstK, depth, scratch, mine, COLUMNS, stage);
+            for (long i = 0; i * ROWS < rows; i++) {
+                for (long j = 0; j * COLUMNS < count; j++) {
+                    tile(panelA(shared, i), panelB(mine, j), i, first + j, tile);
+                }
             }
         }
     }
 
-    private void tile(long i, long j, long tile) {
+    /** Row panel i of the block times column panel j. */
+    private void tile(long panelA, long panelB, long i, long j, long tile) {
         long rowsHere = Math.min(ROWS, rows - i * ROWS);
         long columnsHere = Math.min(COLUMNS, columns - j * COLUMNS);
         long sum = sums + (i * columnPanels + j) * TILE;
@@ -185,26 +217,28 @@ final class Gemm {
         long row = firstRow + i * ROWS;
         long column = firstColumn + j * COLUMNS;
         if (!last) {
-            Kernel.panel(scratch, panelA(i), panelB(j), depth, rowsHere, scratch, from, fromRow, scratch, sum,
-                    TILE_ROW);
+            Kernel.panel(scratch, panelA, panelB, depth, rowsHere, scratch, from, fromRow, scratch, sum, TILE_ROW);
         } else if (residual == null && bias == null && columnsHere == COLUMNS && rowsHere % 4 == 0) {
-            Kernel.panel(scratch, panelA(i), panelB(j), depth, rowsHere, scratch, from, fromRow, c,
+            Kernel.panel(scratch, panelA, panelB, depth, rowsHere, scratch, from, fromRow, c,
                     cAt + row * cRow + column * 4, cRow);
         } else {
-            Kernel.panel(scratch, panelA(i), panelB(j), depth, rowsHere, scratch, from, fromRow, scratch, tile,
-                    TILE_ROW);
-            for (long r = 0; r < rowsHere; r++) {
-                long sumsAt = tile + r * TILE_ROW;
-                if (bias != null) {
-                    add(bias, biasAt + column * 4, scratch, sumsAt, scratch, sumsAt, columnsHere);
-                }
-                long cHere = cAt + (row + r) * cRow + column * 4;
-                if (residual == null) {
-                    MemorySegment.copy(scratch, sumsAt, c, cHere, columnsHere * 4);
-                } else {
-                    add(residual, residualAt + (row + r) * residualRow + column * 4, scratch, sumsAt, c, cHere,
-                            columnsHere);
-                }
+            Kernel.panel(scratch, panelA, panelB, depth, rowsHere, scratch, from, fromRow, scratch, tile, TILE_ROW);
+            finish(tile, row, rowsHere, column, columnsHere);
+        }
+    }
+
+    /** Adds bias and residual to a tile and writes what C has of it. */
+    private void finish(long tile, long row, long rowsHere, long column, long columnsHere) {
+        for (long r = 0; r < rowsHere; r++) {
+            long from = tile + r * TILE_ROW;
+            if (bias != null) {
+                add(bias, biasAt + column * 4, scratch, from, scratch, from, columnsHere);
+            }
+            long to = cAt + (row + r) * cRow + column * 4;
+            if (residual == null) {
+                MemorySegment.copy(scratch, from, c, to, columnsHere * 4);
+            } else {
+                add(residual, residualAt + (row + r) * residualRow + column * 4, scratch, from, c, to, columnsHere);
             }
         }
     }
@@ -222,15 +256,15 @@ final class Gemm {
         }
     }
 
-    private long panelA(long i) {
-        return panelsA + i * ROWS * depth * 4;
+    private long panelA(long panels, long i) {
+        return panels + i * ROWS * depth * 4;
     }
 
-    private long panelB(long j) {
-        return panelsB + j * COLUMNS * depth * 4;
+    private long panelB(long panels, long j) {
+        return panels + j * COLUMNS * depth * 4;
     }
 
-    private static long align(long bytes) {
-        return Math.ceilDiv(bytes, 64) * 64;
+    private static long padded(long count, long unit) {
+        return Math.ceilDiv(count, unit) * unit;
     }
 }

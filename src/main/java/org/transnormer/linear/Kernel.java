@@ -12,8 +12,10 @@ import jdk.incubator.vector.FloatVector;
  * The inner loops of {@link Gemm}: a block of rows times two vectors of columns, all sums held in registers while k
  * runs. One fused multiply-add per element and k, in order, so a sum has the same bits in any of these kernels.
  *
- * <p>The sums are written out one local variable each, and loads one expression each: an array, or a helper that returns
- * a vector, would put them on the heap and cost a factor of ten.
+ * <p>What follows costs a factor of ten where it is missed, because vectors would live on the heap: the sums are one local
+ * variable each (no array), no helper returns a vector, and a method is called only on a vector whose class the compiler
+ * knows. It knows that of a fresh load, but not of a variable that a loop carries: there the call would go by what other
+ * code in the process does with vectors of other lengths, hence {@link #EXACT}.
  */
 final class Kernel {
     /** Rows of a packed panel of A. */
@@ -28,8 +30,11 @@ final class Kernel {
     /** 512-bit machines have 32 vector registers, enough for 12 rows; others are sure of 16, enough for 6. */
     private static final boolean WIDE = LANES == 16;
 
-    private Kernel() {
-    }
+    /** The class of vectors of this length. */
+    @SuppressWarnings("unchecked")
+    private static final Class<FloatVector> EXACT = (Class<FloatVector>) (Class<?>) FLOAT.vectorType();
+
+    private Kernel() {}
 
     /**
      * out = in + A · B for one pair of packed panels.
@@ -129,30 +134,30 @@ final class Kernel {
             c110 = a11.fma(b0, c110);
             c111 = a11.fma(b1, c111);
         }
-        c00.intoMemorySegment(out, to, ORDER);
-        c01.intoMemorySegment(out, to + VECTOR, ORDER);
-        c10.intoMemorySegment(out, to + toRow, ORDER);
-        c11.intoMemorySegment(out, to + toRow + VECTOR, ORDER);
-        c20.intoMemorySegment(out, to + 2 * toRow, ORDER);
-        c21.intoMemorySegment(out, to + 2 * toRow + VECTOR, ORDER);
-        c30.intoMemorySegment(out, to + 3 * toRow, ORDER);
-        c31.intoMemorySegment(out, to + 3 * toRow + VECTOR, ORDER);
-        c40.intoMemorySegment(out, to + 4 * toRow, ORDER);
-        c41.intoMemorySegment(out, to + 4 * toRow + VECTOR, ORDER);
-        c50.intoMemorySegment(out, to + 5 * toRow, ORDER);
-        c51.intoMemorySegment(out, to + 5 * toRow + VECTOR, ORDER);
-        c60.intoMemorySegment(out, to + 6 * toRow, ORDER);
-        c61.intoMemorySegment(out, to + 6 * toRow + VECTOR, ORDER);
-        c70.intoMemorySegment(out, to + 7 * toRow, ORDER);
-        c71.intoMemorySegment(out, to + 7 * toRow + VECTOR, ORDER);
-        c80.intoMemorySegment(out, to + 8 * toRow, ORDER);
-        c81.intoMemorySegment(out, to + 8 * toRow + VECTOR, ORDER);
-        c90.intoMemorySegment(out, to + 9 * toRow, ORDER);
-        c91.intoMemorySegment(out, to + 9 * toRow + VECTOR, ORDER);
-        c100.intoMemorySegment(out, to + 10 * toRow, ORDER);
-        c101.intoMemorySegment(out, to + 10 * toRow + VECTOR, ORDER);
-        c110.intoMemorySegment(out, to + 11 * toRow, ORDER);
-        c111.intoMemorySegment(out, to + 11 * toRow + VECTOR, ORDER);
+        EXACT.cast(c00).intoMemorySegment(out, to, ORDER);
+        EXACT.cast(c01).intoMemorySegment(out, to + VECTOR, ORDER);
+        EXACT.cast(c10).intoMemorySegment(out, to + toRow, ORDER);
+        EXACT.cast(c11).intoMemorySegment(out, to + toRow + VECTOR, ORDER);
+        EXACT.cast(c20).intoMemorySegment(out, to + 2 * toRow, ORDER);
+        EXACT.cast(c21).intoMemorySegment(out, to + 2 * toRow + VECTOR, ORDER);
+        EXACT.cast(c30).intoMemorySegment(out, to + 3 * toRow, ORDER);
+        EXACT.cast(c31).intoMemorySegment(out, to + 3 * toRow + VECTOR, ORDER);
+        EXACT.cast(c40).intoMemorySegment(out, to + 4 * toRow, ORDER);
+        EXACT.cast(c41).intoMemorySegment(out, to + 4 * toRow + VECTOR, ORDER);
+        EXACT.cast(c50).intoMemorySegment(out, to + 5 * toRow, ORDER);
+        EXACT.cast(c51).intoMemorySegment(out, to + 5 * toRow + VECTOR, ORDER);
+        EXACT.cast(c60).intoMemorySegment(out, to + 6 * toRow, ORDER);
+        EXACT.cast(c61).intoMemorySegment(out, to + 6 * toRow + VECTOR, ORDER);
+        EXACT.cast(c70).intoMemorySegment(out, to + 7 * toRow, ORDER);
+        EXACT.cast(c71).intoMemorySegment(out, to + 7 * toRow + VECTOR, ORDER);
+        EXACT.cast(c80).intoMemorySegment(out, to + 8 * toRow, ORDER);
+        EXACT.cast(c81).intoMemorySegment(out, to + 8 * toRow + VECTOR, ORDER);
+        EXACT.cast(c90).intoMemorySegment(out, to + 9 * toRow, ORDER);
+        EXACT.cast(c91).intoMemorySegment(out, to + 9 * toRow + VECTOR, ORDER);
+        EXACT.cast(c100).intoMemorySegment(out, to + 10 * toRow, ORDER);
+        EXACT.cast(c101).intoMemorySegment(out, to + 10 * toRow + VECTOR, ORDER);
+        EXACT.cast(c110).intoMemorySegment(out, to + 11 * toRow, ORDER);
+        EXACT.cast(c111).intoMemorySegment(out, to + 11 * toRow + VECTOR, ORDER);
     }
 
     /** 6 rows. */
@@ -195,18 +200,18 @@ final class Kernel {
             c50 = a5.fma(b0, c50);
             c51 = a5.fma(b1, c51);
         }
-        c00.intoMemorySegment(out, to, ORDER);
-        c01.intoMemorySegment(out, to + VECTOR, ORDER);
-        c10.intoMemorySegment(out, to + toRow, ORDER);
-        c11.intoMemorySegment(out, to + toRow + VECTOR, ORDER);
-        c20.intoMemorySegment(out, to + 2 * toRow, ORDER);
-        c21.intoMemorySegment(out, to + 2 * toRow + VECTOR, ORDER);
-        c30.intoMemorySegment(out, to + 3 * toRow, ORDER);
-        c31.intoMemorySegment(out, to + 3 * toRow + VECTOR, ORDER);
-        c40.intoMemorySegment(out, to + 4 * toRow, ORDER);
-        c41.intoMemorySegment(out, to + 4 * toRow + VECTOR, ORDER);
-        c50.intoMemorySegment(out, to + 5 * toRow, ORDER);
-        c51.intoMemorySegment(out, to + 5 * toRow + VECTOR, ORDER);
+        EXACT.cast(c00).intoMemorySegment(out, to, ORDER);
+        EXACT.cast(c01).intoMemorySegment(out, to + VECTOR, ORDER);
+        EXACT.cast(c10).intoMemorySegment(out, to + toRow, ORDER);
+        EXACT.cast(c11).intoMemorySegment(out, to + toRow + VECTOR, ORDER);
+        EXACT.cast(c20).intoMemorySegment(out, to + 2 * toRow, ORDER);
+        EXACT.cast(c21).intoMemorySegment(out, to + 2 * toRow + VECTOR, ORDER);
+        EXACT.cast(c30).intoMemorySegment(out, to + 3 * toRow, ORDER);
+        EXACT.cast(c31).intoMemorySegment(out, to + 3 * toRow + VECTOR, ORDER);
+        EXACT.cast(c40).intoMemorySegment(out, to + 4 * toRow, ORDER);
+        EXACT.cast(c41).intoMemorySegment(out, to + 4 * toRow + VECTOR, ORDER);
+        EXACT.cast(c50).intoMemorySegment(out, to + 5 * toRow, ORDER);
+        EXACT.cast(c51).intoMemorySegment(out, to + 5 * toRow + VECTOR, ORDER);
     }
 
     /** 4 rows. */
@@ -239,13 +244,13 @@ final class Kernel {
             c30 = a3.fma(b0, c30);
             c31 = a3.fma(b1, c31);
         }
-        c00.intoMemorySegment(out, to, ORDER);
-        c01.intoMemorySegment(out, to + VECTOR, ORDER);
-        c10.intoMemorySegment(out, to + toRow, ORDER);
-        c11.intoMemorySegment(out, to + toRow + VECTOR, ORDER);
-        c20.intoMemorySegment(out, to + 2 * toRow, ORDER);
-        c21.intoMemorySegment(out, to + 2 * toRow + VECTOR, ORDER);
-        c30.intoMemorySegment(out, to + 3 * toRow, ORDER);
-        c31.intoMemorySegment(out, to + 3 * toRow + VECTOR, ORDER);
+        EXACT.cast(c00).intoMemorySegment(out, to, ORDER);
+        EXACT.cast(c01).intoMemorySegment(out, to + VECTOR, ORDER);
+        EXACT.cast(c10).intoMemorySegment(out, to + toRow, ORDER);
+        EXACT.cast(c11).intoMemorySegment(out, to + toRow + VECTOR, ORDER);
+        EXACT.cast(c20).intoMemorySegment(out, to + 2 * toRow, ORDER);
+        EXACT.cast(c21).intoMemorySegment(out, to + 2 * toRow + VECTOR, ORDER);
+        EXACT.cast(c30).intoMemorySegment(out, to + 3 * toRow, ORDER);
+        EXACT.cast(c31).intoMemorySegment(out, to + 3 * toRow + VECTOR, ORDER);
     }
 }

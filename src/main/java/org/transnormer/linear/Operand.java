@@ -31,26 +31,26 @@ final class Operand {
     }
 
     /**
-     * Packs rows {@code r} to r + rows - 1 and {@code depth} k from {@code k} on into a panel.
+     * Packs rows {@code r} to r + rows - 1 and {@code depth} k from {@code k} on into panels that follow each other.
      *
-     * @param panel where the panel is, at {@code to}, and where scratch for one run of k is, at {@code stage}
-     * @param width rows of the panel
+     * @param panels where the panels go, at {@code to}, and where scratch for one run of k is, at {@code stage}
+     * @param width rows of a panel
      */
-    void pack(long r, long rows, long k, long depth, MemorySegment panel, long to, long width, long stage) {
+    void pack(long r, long rows, long k, long depth, MemorySegment panels, long to, long width, long stage) {
         long bytes = bf16 ? 2 : 4;
         if (neighboursInK) {
             long from = at + r * row + k * bytes;
             if (bf16) {
-                Packing.transposeBf16(segment, from, row, rows, depth, panel, to, width, stage);
+                Packing.transposeBf16(segment, from, row, rows, depth, panels, to, width, stage);
             } else {
-                Packing.transpose(segment, from, row, rows, depth, panel, to, width);
+                Packing.transpose(segment, from, row, rows, depth, panels, to, width);
             }
         } else {
             long from = at + k * row + r * bytes;
             if (bf16) {
-                Packing.copyBf16(segment, from, row, rows, depth, panel, to, width);
+                Packing.copyBf16(segment, from, row, rows, depth, panels, to, width);
             } else {
-                Packing.copy(segment, from, row, rows, depth, panel, to, width);
+                Packing.copy(segment, from, row, rows, depth, panels, to, width);
             }
         }
     }
