@@ -5,7 +5,7 @@ import java.util.List;
 /** The headings of {@code tnl --help}, each with its commands: classes of this package, in the order shown. */
 enum CommandGroup {
     USE("Use"),
-    TRAIN("Train"),
+    TRAIN("Train", TrainCommand.class),
     VERIFY("Verify"),
     FILES("Files"),
     MACHINE("Machine");

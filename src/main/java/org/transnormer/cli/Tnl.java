@@ -67,12 +67,17 @@ public final class Tnl implements Runnable {
         return text.toString();
     }
 
+    /** The version of the jar; "development" outside one. */
+    static String version() {
+        String version = Tnl.class.getPackage().getImplementationVersion();
+        return version == null ? "development" : version;
+    }
+
     static final class Version implements IVersionProvider {
         @Override
         public String[] getVersion() {
-            String version = Tnl.class.getPackage().getImplementationVersion();
-            return new String[] {"tnl %s (Java %s, %s %s)".formatted(version == null ? "development" : version,
-                    Runtime.version(), System.getProperty("os.name"), System.getProperty("os.arch"))};
+            return new String[] {"tnl %s (Java %s, %s %s)".formatted(version(), Runtime.version(),
+                    System.getProperty("os.name"), System.getProperty("os.arch"))};
         }
     }
 }

@@ -85,6 +85,11 @@ public final class Sequences {
         return i == 0 ? 0 : offsets.getInt(i);
     }
 
+    /** Position of the first token of sequence i. */
+    public long start(int i) {
+        return positions.getInt(offset(i));
+    }
+
     public long length(int i) {
         return offset(i + 1) - offset(i);
     }

@@ -11,6 +11,9 @@ public sealed interface Communicator {
     /** Number of ranks. */
     int size();
 
+    /** This process's number, 0 to size() - 1. */
+    int rank();
+
     /** Replaces x on every rank by the sum over the ranks, added in rank order. */
     void allReduceSum(Tensor x);
 
@@ -29,6 +32,11 @@ public sealed interface Communicator {
         @Override
         public int size() {
             return 1;
+        }
+
+        @Override
+        public int rank() {
+            return 0;
         }
 
         @Override

@@ -68,6 +68,20 @@ public final class VectorSums {
         };
     }
 
+    /** Σ (w_i x_i) (y_i z_i), the products in brackets rounded. */
+    public static float dot(MemorySegment w, long wAt, MemorySegment x, long xAt, MemorySegment y, long yAt,
+            MemorySegment z, long zAt, long count) {
+        return switch (Simd.LANES) {
+            case 16 -> dotStrip(0, w, wAt, x, xAt, y, yAt, z, zAt, count);
+            case 8 -> dotStrip(0, w, wAt, x, xAt, y, yAt, z, zAt, count)
+                    + dotStrip(8, w, wAt, x, xAt, y, yAt, z, zAt, count);
+            default -> dotStrip(0, w, wAt, x, xAt, y, yAt, z, zAt, count)
+                    + dotStrip(4, w, wAt, x, xAt, y, yAt, z, zAt, count)
+                    + (dotStrip(8, w, wAt, x, xAt, y, yAt, z, zAt, count)
+                            + dotStrip(12, w, wAt, x, xAt, y, yAt, z, zAt, count));
+        };
+    }
+
     private static float sumStrip(long first, MemorySegment x, long at, long count) {
         FloatVector low = FloatVector.zero(F);
         FloatVector high = FloatVector.zero(F);
@@ -136,6 +150,41 @@ public final class VectorSums {
                     .fma(FloatVector.fromMemorySegment(F, y, yAt + 4 * i, Simd.ORDER, inLow)
                             .mul(FloatVector.fromMemorySegment(F, z, zAt + 4 * i, Simd.ORDER, inLow)), low);
             high = FloatVector.fromMemorySegment(F, x, xAt + 4 * (i + HALF), Simd.ORDER, inHigh)
+                    .fma(FloatVector.fromMemorySegment(F, y, yAt + 4 * (i + HALF), Simd.ORDER, inHigh)
+                            .mul(FloatVector.fromMemorySegment(F, z, zAt + 4 * (i + HALF), Simd.ORDER, inHigh)), high);
+        }
+        FloatVector s = low.add(high);
+        s = s.add(s.rearrange(BY_1));
+        s = s.add(s.rearrange(BY_2));
+        s = Simd.LANES > 4 ? s.add(s.rearrange(BY_4)) : s;
+        s = Simd.LANES > 8 ? s.add(s.rearrange(BY_8)) : s;
+        return s.lane(0);
+    }
+
+    private static float dotStrip(long first, MemorySegment w, long wAt, MemorySegment x, long xAt, MemorySegment y,
+            long yAt, MemorySegment z, long zAt, long count) {
+        FloatVector low = FloatVector.zero(F);
+        FloatVector high = FloatVector.zero(F);
+        long i = first;
+        for (; i + HALF + Simd.LANES <= count; i += Simd.SUM_LANES) {
+            low = FloatVector.fromMemorySegment(F, w, wAt + 4 * i, Simd.ORDER)
+                    .mul(FloatVector.fromMemorySegment(F, x, xAt + 4 * i, Simd.ORDER))
+                    .fma(FloatVector.fromMemorySegment(F, y, yAt + 4 * i, Simd.ORDER)
+                            .mul(FloatVector.fromMemorySegment(F, z, zAt + 4 * i, Simd.ORDER)), low);
+            high = FloatVector.fromMemorySegment(F, w, wAt + 4 * (i + HALF), Simd.ORDER)
+                    .mul(FloatVector.fromMemorySegment(F, x, xAt + 4 * (i + HALF), Simd.ORDER))
+                    .fma(FloatVector.fromMemorySegment(F, y, yAt + 4 * (i + HALF), Simd.ORDER)
+                            .mul(FloatVector.fromMemorySegment(F, z, zAt + 4 * (i + HALF), Simd.ORDER)), high);
+        }
+        if (i < count) {
+            VectorMask<Float> inLow = F.indexInRange(i, count);
+            VectorMask<Float> inHigh = F.indexInRange(i + HALF, count);
+            low = FloatVector.fromMemorySegment(F, w, wAt + 4 * i, Simd.ORDER, inLow)
+                    .mul(FloatVector.fromMemorySegment(F, x, xAt + 4 * i, Simd.ORDER, inLow))
+                    .fma(FloatVector.fromMemorySegment(F, y, yAt + 4 * i, Simd.ORDER, inLow)
+                            .mul(FloatVector.fromMemorySegment(F, z, zAt + 4 * i, Simd.ORDER, inLow)), low);
+            high = FloatVector.fromMemorySegment(F, w, wAt + 4 * (i + HALF), Simd.ORDER, inHigh)
+                    .mul(FloatVector.fromMemorySegment(F, x, xAt + 4 * (i + HALF), Simd.ORDER, inHigh))
                     .fma(FloatVector.fromMemorySegment(F, y, yAt + 4 * (i + HALF), Simd.ORDER, inHigh)
                             .mul(FloatVector.fromMemorySegment(F, z, zAt + 4 * (i + HALF), Simd.ORDER, inHigh)), high);
         }

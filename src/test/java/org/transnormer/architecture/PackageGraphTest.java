@@ -13,13 +13,13 @@ class PackageGraphTest {
     /** From the ground up; a package uses only its own layer, without cycles, and the layers above it in this list. */
     private static final List<List<String>> LAYERS = List.of(
             List.of(""),
-            List.of("tensor", "random", "simd", "parallel", "cuda"),
+            List.of("tensor", "random", "simd", "parallel", "plot", "cuda"),
             List.of("activation", "adamw", "decay", "embedding", "lightning", "linear", "loss", "lrpe", "product",
                     "srmsnorm"),
             List.of("backend"),
             List.of("gla", "head", "sglu"),
             List.of("checkpoint", "data", "inference", "model", "tokenizer"),
-            List.of("train", "verify"),
+            List.of("bench", "train", "verify"),
             List.of("cli"));
 
     @Test

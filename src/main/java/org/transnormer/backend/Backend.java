@@ -1,0 +1,62 @@
+package org.transnormer.backend;
+
+import org.transnormer.activation.Activation;
+import org.transnormer.adamw.AdamW;
+import org.transnormer.adamw.GradientNorm;
+import org.transnormer.embedding.Embedding;
+import org.transnormer.lightning.LightningAttention;
+import org.transnormer.linear.Linear;
+import org.transnormer.loss.CrossEntropy;
+import org.transnormer.lrpe.Lrpe;
+import org.transnormer.product.Product;
+import org.transnormer.srmsnorm.Norm;
+import org.transnormer.srmsnorm.NormType;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.Tensor;
+
+/**
+ * Memory and one instance of every leaf component. Model, trainer and parallel schemes are written once, against this
+ * interface. Component calls only enqueue work; the host reads results at named points (loss, token). SPEC section 1.
+ */
+public sealed interface Backend extends AutoCloseable permits ScalarBackend, VectorBackend {
+
+    /** What runs, for people: backend, precision, threads, vector width. */
+    String describe();
+
+    Precision precision();
+
+    Memory memory();
+
+    Norm norm(NormType type);
+
+    Lrpe lrpe();
+
+    LightningAttention lightning();
+
+    Linear linear();
+
+    Activation activation();
+
+    Product product();
+
+    Embedding embedding();
+
+    CrossEntropy crossEntropy();
+
+    AdamW adamW();
+
+    GradientNorm gradientNorm();
+
+    /** Sets every element of a contiguous tensor to zero. */
+    void zero(Tensor x);
+
+    /**
+     * Takes the scratch memory that the compositions built on this backend have announced, so that no later call
+     * allocates. Called once, when everything is constructed.
+     */
+    void commit();
+
+    /** Stops threads and frees the memory. Idempotent. */
+    @Override
+    void close();
+}

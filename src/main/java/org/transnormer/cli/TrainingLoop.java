@@ -1,0 +1,129 @@
+package org.transnormer.cli;
+
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import org.transnormer.backend.Backend;
+import org.transnormer.inference.Generator;
+import org.transnormer.inference.RobustInference;
+import org.transnormer.inference.Sampler;
+import org.transnormer.inference.SamplerConfig;
+import org.transnormer.model.TransNormer;
+import org.transnormer.parallel.Communicator;
+import org.transnormer.tokenizer.Tokenizer;
+import org.transnormer.train.Evaluation;
+import org.transnormer.train.MetricsLog;
+import org.transnormer.train.RunFolder;
+import org.transnormer.train.TrainSettings;
+import org.transnormer.train.Trainer;
+import org.transnormer.train.TrainingRun;
+
+/**
+ * Steps, evaluations and checkpoints until the run is done or is asked to stop: Ctrl-C and SIGTERM finish the step at
+ * hand, save, and exit with 130 or 143.
+ */
+final class TrainingLoop {
+    private static final long SAVE_SECONDS = 120;
+    private static final int SAMPLE_TOKENS = 200;
+    private final TrainingRun run;
+    private final RunFolder folder;
+    private final Backend backend;
+    private final Tokenizer tokenizer;
+    private final PrintWriter out;
+    private final Progress progress;
+    private final CountDownLatch saved = new CountDownLatch(1);
+    private volatile boolean interrupted;
+
+    TrainingLoop(TrainingRun run, RunFolder folder, Backend backend, Tokenizer tokenizer, PrintWriter out) {
+        this.run = run;
+        this.folder = folder;
+        this.backend = backend;
+        this.tokenizer = tokenizer;
+        this.out = out;
+        this.progress = new Progress(out, folder.description().settings().steps(), run.trainer().step());
+    }
+
+    int run() throws IOException {
+        Thread onSignal = new Thread(this::awaitSave, "tnl-stop");
+        Runtime.getRuntime().addShutdownHook(onSignal);
+        try (MetricsLog metrics = folder.metrics(run.trainer().step())) {
+            train(metrics);
+        } finally {
+            saved.countDown();
+        }
+        if (interrupted) {
+            return ExitCode.OK;
+        }
+        Runtime.getRuntime().removeShutdownHook(onSignal);
+        out.printf("loss plot: %s%nmodel: %s%n", folder.plot(), folder.model());
+        sample();
+        return ExitCode.OK;
+    }
+
+    private void train(MetricsLog metrics) throws IOException {
+        TrainSettings settings = folder.description().settings();
+        Trainer trainer = run.trainer();
+        while (trainer.step() < settings.steps() && !interrupted) {
+            Trainer.Outcome outcome = trainer.next();
+            metrics.write(MetricsLog.line(outcome.step()).put(MetricsLog.LOSS, outcome.loss())
+                    .put(MetricsLog.GRADIENT_NORM, outcome.gradientNorm())
+                    .put(MetricsLog.LEARNING_RATE, outcome.learningRate()).put("tokens", outcome.tokens()));
+            progress.step(outcome);
+            boolean last = outcome.step() == settings.steps();
+            if (last || due(outcome.step(), settings.evaluateEvery())) {
+                evaluate(metrics, outcome.step());
+            }
+            if (last || interrupted || due(outcome.step(), settings.checkpointEvery())) {
+                folder.save(run, backend.precision(), tokenizer);
+            }
+        }
+        if (interrupted) {
+            progress.note("stopped after step %,d; go on with: tnl train --resume %s".formatted(trainer.step(),
+                    folder.path()));
+        } else {
+            folder.saveModel(run, backend.precision(), tokenizer);
+        }
+    }
+
+    private void evaluate(MetricsLog metrics, long step) throws IOException {
+        progress.pause();
+        Evaluation.Result result = run.evaluation().run();
+        metrics.write(MetricsLog.line(step).put(MetricsLog.HELD_OUT_LOSS, result.nats()).put("bits_per_byte",
+                result.bitsPerByte()));
+        progress.note("step %,d: held-out loss %.4f nats, perplexity %.2f, %.4f bits per byte".formatted(step,
+                result.nats(), result.perplexity(), result.bitsPerByte()));
+        progress.resume();
+    }
+
+    private void sample() {
+        TransNormer model = new TransNormer(backend, Communicator.single(), run.model().config(), run.weights(),
+                TransNormer.Mode.INFERENCE, 1);
+        Generator generator = new Generator(new RobustInference(backend, model, 1), tokenizer,
+                new Sampler(new SamplerConfig(0.7, 0, 0.95, 1, 0, folder.description().settings().seed()),
+                        model.config().vocabulary()));
+        out.println("sample:");
+        generator.generate("", SAMPLE_TOKENS, 0, text -> {
+            out.print(text);
+            out.flush();
+        });
+        out.println();
+    }
+
+    private static boolean due(long step, long every) {
+        return every > 0 && step % every == 0;
+    }
+
+    /** Runs when the machine is told to stop: the exit waits until the step at hand is finished and saved. */
+    private void awaitSave() {
+        interrupted = true;
+        try {
+            if (!saved.await(SAVE_SECONDS, TimeUnit.SECONDS)) {
+                out.println("the step at hand did not end in time; the last checkpoint stands");
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+        out.flush();
+    }
+}

@@ -1,0 +1,188 @@
+package org.transnormer.gla;
+
+import org.transnormer.activation.ActivationFunction;
+import org.transnormer.backend.Backend;
+import org.transnormer.lightning.Sequences;
+import org.transnormer.parallel.Communicator;
+import org.transnormer.srmsnorm.NormLayer;
+import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Trace;
+
+/**
+ * Gated linear attention, the token mixer of TransNormerLLM. SPEC section 4.1.
+ *
+ * <pre>
+ * [q|k|v|u] = norm(x) W_qkvuᵀ           q = φ(q), k = φ(k)           LRPE layers: q = LRPE(q), k = LRPE(k)
+ * o = LightningAttention(q, k, v)       y = x + (norm_o(o) ⊙ u) W_outᵀ
+ * </pre>
+ *
+ * The norm of o spans all heads together. Without a gate the projection has no u and norm_o(o) goes straight into
+ * W_out. Under tensor parallelism each rank holds its heads' rows of each of q, k, v, u and its columns of W_out: one
+ * all-reduce forwards, one backwards, and one number per token for norm_o.
+ */
+public final class Gla implements TokenMixer {
+
+    /**
+     * What the sub-layer is.
+     *
+     * @param heads heads on this rank
+     * @param headDim d_h, channels per head of v
+     * @param activation φ
+     * @param gated whether there is a gate u
+     */
+    public record Settings(int heads, int headDim, ActivationFunction activation, boolean gated) {
+        /** Channels of o on this rank. */
+        public long hidden() {
+            return (long) heads * headDim;
+        }
+
+        /** Row groups of the projection: q, k, v and u. */
+        public int groups() {
+            return gated ? 4 : 3;
+        }
+    }
+
+    /**
+     * The parameters, or their gradients; biases and theta null where there are none.
+     *
+     * @param qkvu (groups · hidden, d)
+     * @param qkvuBias (groups · hidden)
+     * @param out (d, hidden)
+     * @param outBias (d)
+     * @param theta (H, d_h) of LRPE
+     */
+    public record Parameters(Tensor qkvu, Tensor qkvuBias, Tensor out, Tensor outBias, Tensor theta) {
+    }
+
+    private final Backend backend;
+    private final Communicator communicator;
+    private final Settings settings;
+    private final NormLayer tokenNorm;
+    private final NormLayer outputNorm;
+    private final Parameters parameters;
+    private final Parameters gradients;
+    private final Tensor rates;
+    private final GlaBuffers.Saved saved;
+    private final GlaBuffers.Scratch scratch;
+
+    /**
+     * @param rates decay rates (H)
+     * @param gradients null outside training
+     * @param saved what the backward needs of the forward; may be shared between layers outside training
+     * @param scratch shared between layers
+     */
+    public Gla(Backend backend, Communicator communicator, Settings settings, NormLayer tokenNorm,
+            NormLayer outputNorm, Parameters parameters, Parameters gradients, Tensor rates, GlaBuffers.Saved saved,
+            GlaBuffers.Scratch scratch) {
+        this.backend = backend;
+        this.communicator = communicator;
+        this.settings = settings;
+        this.tokenNorm = tokenNorm;
+        this.outputNorm = outputNorm;
+        this.parameters = parameters;
+        this.gradients = gradients;
+        this.rates = rates;
+        this.saved = saved;
+        this.scratch = scratch;
+    }
+
+    @Override
+    public long[] stateShape() {
+        return new long[] {settings.heads(), keyDim(), settings.headDim()};
+    }
+
+    @Override
+    public void forward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor last, Tensor y, Trace trace,
+            String name) {
+        saved.bind(x.dim(0));
+        scratch.bind(x.dim(0));
+        tokenNorm.forward(x, saved.tokenStatistics, null, scratch.normed);
+        backend.linear().forward(scratch.normed, parameters.qkvu(), parameters.qkvuBias(), null, saved.qkvu);
+        features(sequences);
+        backend.lightning().forward(queries(), keys(), saved.v, rates, sequences, mask, initial,
+                saved.attentionHeads, last);
+        if (trace.active()) {
+            trace.record(name + ".token_norm", scratch.normed);
+            if (parameters.theta() != null) {
+                trace.record(name + ".lrpe_q", scratch.doubledQ);
+                trace.record(name + ".lrpe_k", scratch.doubledK);
+            }
+            trace.record(name + ".attn", saved.attention);
+        }
+        if (trace.composed() && settings.gated()) {
+            outputNorm.forward(saved.attention, saved.outputStatistics, null, scratch.gated);
+            trace.record(name + ".attn_norm", scratch.gated);
+            backend.product().forward(saved.u, scratch.gated, scratch.gated);
+        } else {
+            outputNorm.forward(saved.attention, saved.outputStatistics, saved.u, scratch.gated);
+            if (!settings.gated()) {
+                trace.record(name + ".attn_norm", scratch.gated);
+            }
+        }
+        if (trace.composed()) {
+            project(null, scratch.normed);
+            trace.record(name + ".token_mixer", scratch.normed);
+        }
+        project(x, y);
+    }
+
+    @Override
+    public void backward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor dy, Tensor dx,
+            boolean accumulate) {
+        outputNorm.reapply(saved.attention, saved.outputStatistics, saved.u, scratch.gated);
+        backend.linear().backwardWeight(scratch.gated, dy, gradients.out(), gradients.outBias(), accumulate);
+        backend.linear().backwardInput(dy, parameters.out(), scratch.dattention, false);
+        outputNorm.backward(saved.attention, saved.outputStatistics, saved.u, scratch.dattention, scratch.sums, null,
+                scratch.dattention, scratch.du);
+        features(sequences);
+        boolean lrpe = parameters.theta() != null;
+        backend.lightning().backward(queries(), keys(), saved.v, rates, sequences, mask, initial,
+                scratch.dattentionHeads, null, lrpe ? scratch.dDoubledQ : scratch.dq,
+                lrpe ? scratch.dDoubledK : scratch.dk, scratch.dv, null);
+        if (lrpe) {
+            Tensor positions = sequences.positions();
+            backend.lrpe().backward(scratch.activatedQ, parameters.theta(), positions, scratch.dDoubledQ, scratch.dq,
+                    gradients.theta());
+            backend.lrpe().backward(scratch.activatedK, parameters.theta(), positions, scratch.dDoubledK, scratch.dk,
+                    gradients.theta());
+        }
+        backend.activation().backward(settings.activation(), saved.q, scratch.dq, scratch.dq);
+        backend.activation().backward(settings.activation(), saved.k, scratch.dk, scratch.dk);
+        tokenNorm.reapply(x, saved.tokenStatistics, null, scratch.normed);
+        backend.linear().backwardWeight(scratch.normed, scratch.dqkvu, gradients.qkvu(), gradients.qkvuBias(),
+                accumulate);
+        backend.linear().backwardInput(scratch.dqkvu, parameters.qkvu(), scratch.normed, false);
+        communicator.allReduceSum(scratch.normed);
+        tokenNorm.backward(x, saved.tokenStatistics, null, scratch.normed, scratch.sums, dy, dx, null);
+    }
+
+    /** φ and LRPE of the projection's q and k, into scratch. */
+    private void features(Sequences sequences) {
+        backend.activation().forward(settings.activation(), saved.q, scratch.activatedQ);
+        backend.activation().forward(settings.activation(), saved.k, scratch.activatedK);
+        if (parameters.theta() != null) {
+            backend.lrpe().forward(scratch.activatedQ, parameters.theta(), sequences.positions(), scratch.doubledQ);
+            backend.lrpe().forward(scratch.activatedK, parameters.theta(), sequences.positions(), scratch.doubledK);
+        }
+    }
+
+    /** The output projection; the residual is added on one rank only, since the ranks' results are summed. */
+    private void project(Tensor residual, Tensor y) {
+        boolean first = communicator.rank() == 0;
+        backend.linear().forward(scratch.gated, parameters.out(), first ? parameters.outBias() : null,
+                first ? residual : null, y);
+        communicator.allReduceSum(y);
+    }
+
+    private long keyDim() {
+        return parameters.theta() == null ? settings.headDim() : 2L * settings.headDim();
+    }
+
+    private Tensor queries() {
+        return parameters.theta() == null ? scratch.activatedQ : scratch.doubledQ;
+    }
+
+    private Tensor keys() {
+        return parameters.theta() == null ? scratch.activatedK : scratch.doubledK;
+    }
+}

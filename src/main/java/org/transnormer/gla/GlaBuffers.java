@@ -1,0 +1,180 @@
+package org.transnormer.gla;
+
+import org.transnormer.backend.Precision;
+import org.transnormer.srmsnorm.NormLayer;
+import org.transnormer.srmsnorm.NormType;
+import org.transnormer.tensor.Buffer;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Tensor;
+
+/** The memory of {@link Gla}: allocated once for the most tokens that may come, viewed for the T tokens at hand. */
+public final class GlaBuffers {
+    private GlaBuffers() {
+    }
+
+    /**
+     * What the backward needs of the forward: the projection, the attention output and the norms' statistics. The
+     * normed input and the gated output are computed again instead: one elementwise pass each.
+     */
+    public static final class Saved {
+        /** (T, groups · hidden); its row groups q, k, v are (T, H, d_h), u is (T, hidden) or null. */
+        Tensor qkvu;
+        Tensor q;
+        Tensor k;
+        Tensor v;
+        Tensor u;
+        /** (T, hidden), and the same as (T, H, d_h). */
+        Tensor attention;
+        Tensor attentionHeads;
+        Tensor tokenStatistics;
+        Tensor outputStatistics;
+        private final Gla.Settings settings;
+        private final Buffer qkvuBuffer;
+        private final Buffer attentionBuffer;
+        private final Buffer tokenStatisticsBuffer;
+        private final Buffer outputStatisticsBuffer;
+
+        public Saved(Memory memory, Precision precision, Gla.Settings settings, NormType norm, long maxTokens) {
+            this.settings = settings;
+            DType statistics = NormLayer.statisticsType(norm, precision.accumulation());
+            int columns = norm == NormType.LAYERNORM ? 2 : 1;
+            MemoryKind kind = MemoryKind.ACTIVATIONS;
+            DType dtype = precision.activations();
+            qkvuBuffer = Buffer.allocate(memory, kind, "qkvu", dtype, maxTokens, settings.groups() * settings.hidden());
+            attentionBuffer = Buffer.allocate(memory, kind, "attn", dtype, maxTokens, settings.hidden());
+            tokenStatisticsBuffer = Buffer.allocate(memory, kind, "token_norm.sums", statistics, maxTokens, columns);
+            outputStatisticsBuffer = Buffer.allocate(memory, kind, "norm.sums", statistics, maxTokens, columns);
+        }
+
+        void bind(long tokens) {
+            if (qkvu != null && qkvu.dim(0) == tokens) {
+                return;
+            }
+            qkvu = qkvuBuffer.rows(tokens);
+            q = heads(group(qkvu, 0, settings), settings);
+            k = heads(group(qkvu, 1, settings), settings);
+            v = heads(group(qkvu, 2, settings), settings);
+            u = settings.gated() ? group(qkvu, 3, settings) : null;
+            attention = attentionBuffer.rows(tokens);
+            attentionHeads = heads(attention, settings);
+            tokenStatistics = tokenStatisticsBuffer.rows(tokens);
+            outputStatistics = outputStatisticsBuffer.rows(tokens);
+        }
+    }
+
+    /** What lives during one call only; one for all layers. */
+    public static final class Scratch {
+        /** (T, d). */
+        Tensor normed;
+        /** (T, hidden). */
+        Tensor gated;
+        /** φ(q), φ(k): (T, H, d_h). */
+        Tensor activatedQ;
+        Tensor activatedK;
+        /** LRPE of them: (T, H, 2 d_h). */
+        Tensor doubledQ;
+        Tensor doubledK;
+        Tensor sums;
+        /** Gradient of the gated output and then of the attention output, (T, hidden) and (T, H, d_h). */
+        Tensor dattention;
+        Tensor dattentionHeads;
+        /** (T, groups · hidden), and its row groups. */
+        Tensor dqkvu;
+        Tensor dq;
+        Tensor dk;
+        Tensor dv;
+        Tensor du;
+        Tensor dDoubledQ;
+        Tensor dDoubledK;
+        private final Gla.Settings settings;
+        private final Buffer normedBuffer;
+        private final Buffer gatedBuffer;
+        private final Buffer activatedQBuffer;
+        private final Buffer activatedKBuffer;
+        private final Buffer doubledQBuffer;
+        private final Buffer doubledKBuffer;
+        private final Buffer sumsBuffer;
+        private final Buffer dattentionBuffer;
+        private final Buffer dqkvuBuffer;
+        private final Buffer dDoubledQBuffer;
+        private final Buffer dDoubledKBuffer;
+
+        /**
+         * @param lrpe whether any layer uses LRPE
+         * @param training whether backward will be called
+         */
+        public Scratch(Memory memory, Precision precision, Gla.Settings settings, NormType norm, long width,
+                boolean lrpe, boolean training, long maxTokens) {
+            this.settings = settings;
+            MemoryKind kind = MemoryKind.ACTIVATIONS;
+            DType dtype = precision.activations();
+            int heads = settings.heads();
+            int headDim = settings.headDim();
+            normedBuffer = Buffer.allocate(memory, kind, "normed", dtype, maxTokens, width);
+            gatedBuffer = Buffer.allocate(memory, kind, "gated", dtype, maxTokens, settings.hidden());
+            activatedQBuffer = Buffer.allocate(memory, kind, "activated q", dtype, maxTokens, heads, headDim);
+            activatedKBuffer = Buffer.allocate(memory, kind, "activated k", dtype, maxTokens, heads, headDim);
+            doubledQBuffer =
+                    lrpe ? Buffer.allocate(memory, kind, "lrpe q", dtype, maxTokens, heads, 2L * headDim) : null;
+            doubledKBuffer =
+                    lrpe ? Buffer.allocate(memory, kind, "lrpe k", dtype, maxTokens, heads, 2L * headDim) : null;
+            if (training) {
+                sumsBuffer = Buffer.allocate(memory, kind, "norm.backward sums",
+                        NormLayer.statisticsType(norm, precision.accumulation()), maxTokens,
+                        norm == NormType.LAYERNORM ? 2 : 1);
+                dattentionBuffer = Buffer.allocate(memory, kind, "dattn", dtype, maxTokens, settings.hidden());
+                dqkvuBuffer = Buffer.allocate(memory, kind, "dqkvu", dtype, maxTokens,
+                        settings.groups() * settings.hidden());
+                dDoubledQBuffer = lrpe ? Buffer.allocate(memory, kind, "dlrpe q", dtype, maxTokens, heads, 2L * headDim)
+                        : null;
+                dDoubledKBuffer = lrpe ? Buffer.allocate(memory, kind, "dlrpe k", dtype, maxTokens, heads, 2L * headDim)
+                        : null;
+            } else {
+                sumsBuffer = null;
+                dattentionBuffer = null;
+                dqkvuBuffer = null;
+                dDoubledQBuffer = null;
+                dDoubledKBuffer = null;
+            }
+        }
+
+        void bind(long tokens) {
+            if (normed != null && normed.dim(0) == tokens) {
+                return;
+            }
+            normed = normedBuffer.rows(tokens);
+            gated = gatedBuffer.rows(tokens);
+            activatedQ = activatedQBuffer.rows(tokens);
+            activatedK = activatedKBuffer.rows(tokens);
+            doubledQ = rows(doubledQBuffer, tokens);
+            doubledK = rows(doubledKBuffer, tokens);
+            if (dqkvuBuffer != null) {
+                sums = sumsBuffer.rows(tokens);
+                dattention = dattentionBuffer.rows(tokens);
+                dattentionHeads = heads(dattention, settings);
+                dqkvu = dqkvuBuffer.rows(tokens);
+                dq = heads(group(dqkvu, 0, settings), settings);
+                dk = heads(group(dqkvu, 1, settings), settings);
+                dv = heads(group(dqkvu, 2, settings), settings);
+                du = settings.gated() ? group(dqkvu, 3, settings) : null;
+                dDoubledQ = rows(dDoubledQBuffer, tokens);
+                dDoubledK = rows(dDoubledKBuffer, tokens);
+            }
+        }
+    }
+
+    private static Tensor rows(Buffer buffer, long tokens) {
+        return buffer == null ? null : buffer.rows(tokens);
+    }
+
+    /** Row group {@code index} of the projection: (T, hidden). */
+    private static Tensor group(Tensor qkvu, int index, Gla.Settings settings) {
+        return qkvu.slice(1, index * settings.hidden(), (index + 1) * settings.hidden());
+    }
+
+    private static Tensor heads(Tensor x, Gla.Settings settings) {
+        return x.reshape(x.dim(0), settings.heads(), settings.headDim());
+    }
+}

@@ -1,0 +1,2 @@
+/** The head and its loss, composed of the leaves. SPEC section 4.3. */
+package org.transnormer.head;

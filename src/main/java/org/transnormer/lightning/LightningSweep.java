@@ -1,0 +1,453 @@
+package org.transnormer.lightning;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.transnormer.simd.Simd;
+import org.transnormer.simd.Workers;
+import org.transnormer.simd.Workspace;
+import org.transnormer.tensor.Tensor;
+
+/**
+ * The one computation of {@link LightningVector}: Lightning Attention-2 in chunks of 64 tokens, over any four operands.
+ *
+ * <pre>
+ * y_t = Σ_(s≤t) λ^(t-s) (a_t·b_s) c_s + λ^(t+1) S_0ᵀ a_t        S_T = λ^T S_0 + Σ_s λ^(T-1-s) b_s c_sᵀ
+ * reversed, t and s counted from the last token:
+ * y_t = Σ_(s≤t) λ^(t-s) (a_t·b_s) c_s + λ^t S_0ᵀ a_t            S_T = λ^T S_0 + Σ_s λ^(T-s) b_s c_sᵀ
+ * </pre>
+ *
+ * The forward and each of the three gradients is one such sweep (SPEC section 3.3.5).
+ *
+ * <p>Between chunks of m tokens the state moves by S ← λ^m S + D, D the chunk's own sum from zero. Work is one task per
+ * head of a sequence (a pair), chunk after chunk; or, where pairs are few and long, all D of a span of chunks as
+ * tasks, then the states as a scan, then all outputs as tasks. Both do the same arithmetic on the same numbers.
+ */
+final class LightningSweep implements Workers.Task {
+    private static final int CHUNK = 64;
+    private static final long FLOAT = Float.BYTES;
+    private static final long PRODUCT_ROW = CHUNK * FLOAT;
+    /** A task of fewer multiplications than this is not worth waking a thread for. */
+    private static final long GRAIN = 1 << 20;
+    /** As many pairs as this feed every thread that a machine is likely to have. */
+    private static final long MANY_PAIRS = 64;
+    /** From this many chunks on, a sequence is worth three rounds of tasks per span. */
+    private static final long LONG = 32;
+    /** Chunks in a span, over all pairs: as many states are held. */
+    private static final long SPAN_TASKS = 4 * MANY_PAIRS;
+    /** State rows in one task of the scan. */
+    private static final long SCAN_ROWS = 32;
+    private static final ValueLayout.OfFloat LAYOUT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(Simd.ORDER);
+
+    private enum Phase {
+        PAIRS, INCREMENTS, SCAN, OUTPUTS
+    }
+
+    private final Workers workers;
+    private final Workspace workspace;
+    private final Operand a = new Operand();
+    private final Operand b = new Operand();
+    private final Operand c = new Operand();
+    private final Operand y = new Operand();
+
+    private Sequences sequences;
+    private Tensor rates;
+    private Tensor mask;
+    private Tensor initial;
+    private Tensor last;
+    private boolean reversed;
+    private boolean transposed;
+    private long minLength;
+    private long heads;
+    private long pairs;
+
+    private MemorySegment scratch;
+    private long aRow;
+    private long cRow;
+    private long stateBytes;
+    private long workerBytes;
+    private Phase phase;
+    private long tasks;
+    private long span;
+    private long spanStart;
+
+    LightningSweep(Workers workers, Workspace workspace) {
+        this.workers = workers;
+        this.workspace = workspace;
+    }
+
+    /** Scratch for sweeps of up to this size; the widths are those of a and b, of c and y. */
+    static long bytes(int threads, long tokens, long pairs, long aWidth, long cWidth) {
+        boolean splits = Math.ceilDiv(tokens, CHUNK) >= LONG;
+        long states = splits ? Math.min(pairs, MANY_PAIRS) + SPAN_TASKS : 0;
+        long state = LightningTiles.pad(aWidth) * LightningTiles.pad(cWidth) * FLOAT;
+        return threads * workerBytes(aWidth, cWidth) + states * state;
+    }
+
+    /** Multiplications per token and head: half the square in a chunk, and the state twice. */
+    private static long work(long aWidth, long cWidth) {
+        return CHUNK / 2 * (aWidth + cWidth) + 2 * aWidth * cWidth;
+    }
+
+    private static long workerBytes(long aWidth, long cWidth) {
+        long aRow = LightningTiles.pad(aWidth);
+        long cRow = LightningTiles.pad(cWidth);
+        return (3 * CHUNK * aRow + 2 * CHUNK * cRow + CHUNK * CHUNK + 2 * CHUNK + 2 * aRow * cRow
+                + LightningTiles.ROWS * cRow) * FLOAT;
+    }
+
+    /** The four operands; a flag says whether rows that the mask excludes count as zero. */
+    LightningSweep operands(Tensor a, boolean aMasked, Tensor b, boolean bMasked, Tensor c, boolean cMasked, Tensor y,
+            boolean yMasked) {
+        this.a.set(a, aMasked);
+        this.b.set(b, bMasked);
+        this.c.set(c, cMasked);
+        this.y.set(y, yMasked);
+        return this;
+    }
+
+    /**
+     * @param initial S_0 by slot, or null
+     * @param transposed whether {@code initial} holds S_0ᵀ
+     * @param last receives S_T by slot, or null
+     */
+    LightningSweep states(Tensor initial, boolean transposed, Tensor last) {
+        this.initial = initial;
+        this.transposed = transposed;
+        this.last = last;
+        return this;
+    }
+
+    /** @param minLength shorter sequences are left alone */
+    void run(Tensor rates, Sequences sequences, Tensor mask, boolean reversed, long minLength) {
+        this.rates = rates;
+        this.sequences = sequences;
+        this.mask = mask;
+        this.reversed = reversed;
+        this.minLength = minLength;
+        heads = a.heads;
+        pairs = sequences.count() * heads;
+        aRow = LightningTiles.pad(a.width) * FLOAT;
+        cRow = LightningTiles.pad(c.width) * FLOAT;
+        stateBytes = LightningTiles.pad(a.width) * cRow;
+        workerBytes = workerBytes(a.width, c.width);
+        scratch = workspace.get(bytes(workers.threads(), sequences.tokens(), pairs, a.width, c.width)).segment();
+        long longest = 0;
+        for (int n = 0; n < sequences.count(); n++) {
+            longest = Math.max(longest, chunks(n));
+        }
+        if (pairs < MANY_PAIRS && longest >= LONG) {
+            span = SPAN_TASKS / pairs;
+            for (spanStart = 0; spanStart < longest; spanStart += span) {
+                run(Phase.INCREMENTS, pairs * span);
+                run(Phase.SCAN, pairs * Math.ceilDiv(a.width, SCAN_ROWS));
+                run(Phase.OUTPUTS, pairs * span);
+            }
+        } else {
+            run(Phase.PAIRS, Math.min(pairs,
+                    Math.ceilDiv(sequences.tokens() * heads * work(a.width, c.width), GRAIN)));
+        }
+    }
+
+    private void run(Phase next, long count) {
+        phase = next;
+        tasks = count;
+        workers.run(count, this);
+    }
+
+    @Override
+    public void run(long index, int worker) {
+        long w = worker * workerBytes;
+        switch (phase) {
+            case PAIRS -> {
+                for (long pair = index * pairs / tasks; pair < (index + 1) * pairs / tasks; pair++) {
+                    pair(w, (int) (pair / heads), pair % heads);
+                }
+            }
+            case INCREMENTS -> increment(w, index / span, spanStart + index % span);
+            case SCAN -> scan(index % pairs, index / pairs * SCAN_ROWS);
+            case OUTPUTS -> output(w, index / span, spanStart + index % span);
+        }
+    }
+
+    private void pair(long w, int n, long h) {
+        long chunks = chunks(n);
+        if (chunks == 0) {
+            return;
+        }
+        long state = state(w);
+        decays(w, h);
+        readState(n, h, 0, a.width, state);
+        for (long chunk = 0; chunk < chunks; chunk++) {
+            readKeys(w, n, h, chunk);
+            outputs(w, n, h, chunk, state);
+            if (chunk < chunks - 1 || wantsLast(n)) {
+                increments(w, n, chunk, delta(w));
+                double factor = power(h, chunkLength(n, chunk));
+                LightningTiles.scaleAdd(scratch, state, delta(w), a.width * cRow / FLOAT, (float) factor,
+                        (float) (factor - (float) factor));
+            }
+        }
+        if (wantsLast(n)) {
+            writeState(n, h, 0, a.width, state);
+        }
+    }
+
+    private void increment(long w, long pair, long chunk) {
+        int n = (int) (pair / heads);
+        if (chunk < chunks(n) - 1 || chunk == chunks(n) - 1 && wantsLast(n)) {
+            decays(w, pair % heads);
+            readKeys(w, n, pair % heads, chunk);
+            increments(w, n, chunk, spanState(pair, chunk));
+        }
+    }
+
+    /** Turns the increments of a span, for some rows, into the states before each chunk. */
+    private void scan(long pair, long row) {
+        int n = (int) (pair / heads);
+        long h = pair % heads;
+        long rows = Math.min(SCAN_ROWS, a.width - row);
+        long end = Math.min(spanStart + span, chunks(n));
+        long from = row * cRow;
+        long state = pairState(pair) + from;
+        if (spanStart == 0 && end > 0) {
+            readState(n, h, row, rows, state);
+        }
+        for (long chunk = spanStart; chunk < end; chunk++) {
+            double factor = power(h, chunkLength(n, chunk));
+            LightningTiles.exchangeScaleAdd(scratch, state, spanState(pair, chunk) + from, rows * cRow / FLOAT,
+                    (float) factor, (float) (factor - (float) factor));
+        }
+        if (spanStart < end && end == chunks(n) && wantsLast(n)) {
+            writeState(n, h, row, rows, state);
+        }
+    }
+
+    private void output(long w, long pair, long chunk) {
+        int n = (int) (pair / heads);
+        if (chunk < chunks(n)) {
+            decays(w, pair % heads);
+            readKeys(w, n, pair % heads, chunk);
+            outputs(w, n, pair % heads, chunk, spanState(pair, chunk));
+        }
+    }
+
+    /** Rows of b and c of a chunk, into scratch. */
+    private void readKeys(long w, int n, long h, long chunk) {
+        readRows(b, n, h, chunk, keys(w), aRow);
+        readRows(c, n, h, chunk, values(w), cRow);
+    }
+
+    /** y of a chunk, given b and c in scratch and the state before the chunk. */
+    private void outputs(long w, int n, long h, long chunk, long state) {
+        MemorySegment m = scratch;
+        long length = chunkLength(n, chunk);
+        long queries = queries(w);
+        long products = products(w);
+        long values = values(w);
+        long outputs = outputs(w);
+        long carried = carried(w);
+        boolean hasState = chunk > 0 || initial != null && sequences.slot(n) != Sequences.NO_SLOT;
+        readRows(a, n, h, chunk, queries, aRow);
+        LightningTiles.transpose(m, keys(w), aRow, length, a.width, keysTransposed(w), PRODUCT_ROW);
+        for (long t = 0; t < length; t += LightningTiles.ROWS) {
+            long query = queries + t * aRow;
+            long product = products + t * PRODUCT_ROW;
+            long output = outputs + t * cRow;
+            long columns = LightningTiles.pad(t + LightningTiles.ROWS);
+            LightningTiles.multiply(m, query, aRow, FLOAT, keysTransposed(w), PRODUCT_ROW, a.width, product,
+                    PRODUCT_ROW, columns);
+            for (long r = 0; r < LightningTiles.ROWS; r++) {
+                LightningTiles.multiplyElements(m, product + r * PRODUCT_ROW, decay(w, t + r), columns);
+            }
+            LightningTiles.multiply(m, product, PRODUCT_ROW, FLOAT, values, cRow, t + 1, output, cRow, cRow / FLOAT);
+            LightningTiles.multiplyAddCorner(m, product + (t + 1) * FLOAT, PRODUCT_ROW, values + (t + 1) * cRow,
+                    cRow, output, cRow, cRow / FLOAT);
+            if (hasState) {
+                LightningTiles.multiply(m, query, aRow, FLOAT, state, cRow, a.width, carried, cRow, cRow / FLOAT);
+                for (long r = 0; r < LightningTiles.ROWS; r++) {
+                    float factor = m.get(LAYOUT, decay(w, t + r + (reversed ? 0 : 1)));
+                    LightningTiles.addScaled(m, output + r * cRow, carried + r * cRow, cRow / FLOAT, factor);
+                }
+            }
+        }
+        writeRows(n, h, chunk, outputs);
+    }
+
+    /** D of a chunk, given b and c in scratch; b is left scaled. */
+    private void increments(long w, int n, long chunk, long delta) {
+        MemorySegment m = scratch;
+        long length = chunkLength(n, chunk);
+        for (long s = 0; s < length; s++) {
+            float factor = m.get(LAYOUT, decay(w, length - 1 - s + (reversed ? 1 : 0)));
+            LightningTiles.scale(m, keys(w) + s * aRow, aRow / FLOAT, factor);
+        }
+        for (long i = 0; i < a.width; i += LightningTiles.ROWS) {
+            LightningTiles.multiply(m, keys(w) + i * FLOAT, FLOAT, aRow, values(w), cRow, length,
+                    delta + i * cRow, cRow, cRow / FLOAT);
+        }
+    }
+
+    /** λ^0 to λ^64, descending to the left of λ^0, which zeros follow: λ^(t-s) for s = 0, 1, ... lies in order. */
+    private void decays(long w, long h) {
+        double lambda = power(h, 1);
+        double power = 1;
+        for (long j = 0; j <= CHUNK; j++, power *= lambda) {
+            scratch.set(LAYOUT, decay(w, j), (float) power);
+        }
+        for (long j = 1; j < CHUNK; j++) {
+            scratch.set(LAYOUT, decay(w, -j), 0f);
+        }
+    }
+
+    private double power(long h, long n) {
+        return StrictMath.exp(-rates.get(h) * n);
+    }
+
+    private void readRows(Operand x, int n, long h, long chunk, long to, long row) {
+        long length = chunkLength(n, chunk);
+        for (long t = 0; t < length; t++) {
+            long token = token(n, chunk, t);
+            if (x.masked && mask.getInt(token) == 0) {
+                LightningTiles.zero(scratch, to + t * row, row / FLOAT);
+            } else {
+                LightningTiles.read(x.segment, x.at(token, h), scratch, to + t * row, x.width);
+            }
+        }
+    }
+
+    private void writeRows(int n, long h, long chunk, long from) {
+        long length = chunkLength(n, chunk);
+        for (long t = 0; t < length; t++) {
+            long token = token(n, chunk, t);
+            if (y.masked && mask.getInt(token) == 0) {
+                LightningTiles.zero(scratch, from + t * cRow, cRow / FLOAT);
+            }
+            LightningTiles.write(scratch, from + t * cRow, y.segment, y.at(token, h), y.width);
+        }
+    }
+
+    private void readState(int n, long h, long row, long rows, long to) {
+        LightningTiles.zero(scratch, to, rows * cRow / FLOAT);
+        if (initial == null || sequences.slot(n) == Sequences.NO_SLOT) {
+            return;
+        }
+        MemorySegment from = initial.segment();
+        long at = stateOffset(initial, n, h);
+        for (long i = 0; i < rows; i++) {
+            if (transposed) {
+                for (long j = 0; j < c.width; j++) {
+                    float x = from.get(LAYOUT, at + (j * a.width + row + i) * FLOAT);
+                    scratch.set(LAYOUT, to + i * cRow + j * FLOAT, x);
+                }
+            } else {
+                LightningTiles.read(from, at + (row + i) * c.width * FLOAT, scratch, to + i * cRow, c.width);
+            }
+        }
+    }
+
+    private void writeState(int n, long h, long row, long rows, long from) {
+        long at = stateOffset(last, n, h);
+        for (long i = 0; i < rows; i++) {
+            LightningTiles.write(scratch, from + i * cRow, last.segment(), at + (row + i) * c.width * FLOAT, c.width);
+        }
+    }
+
+    private long stateOffset(Tensor states, int n, long h) {
+        return states.byteOffset() + (sequences.slot(n) * heads + h) * a.width * c.width * FLOAT;
+    }
+
+    private boolean wantsLast(int n) {
+        return last != null && sequences.slot(n) != Sequences.NO_SLOT;
+    }
+
+    /** Chunks of sequence n; 0 if it is left alone. */
+    private long chunks(int n) {
+        long length = sequences.length(n);
+        return length < minLength ? 0 : Math.ceilDiv(length, CHUNK);
+    }
+
+    private long chunkLength(int n, long chunk) {
+        return Math.min(CHUNK, sequences.length(n) - chunk * CHUNK);
+    }
+
+    private long token(int n, long chunk, long t) {
+        long i = chunk * CHUNK + t;
+        return reversed ? sequences.offset(n + 1) - 1 - i : sequences.offset(n) + i;
+    }
+
+    private long queries(long w) {
+        return w;
+    }
+
+    private long keys(long w) {
+        return queries(w) + CHUNK * aRow;
+    }
+
+    private long keysTransposed(long w) {
+        return keys(w) + CHUNK * aRow;
+    }
+
+    private long values(long w) {
+        return keysTransposed(w) + CHUNK * aRow;
+    }
+
+    private long outputs(long w) {
+        return values(w) + CHUNK * cRow;
+    }
+
+    private long products(long w) {
+        return outputs(w) + CHUNK * cRow;
+    }
+
+    /** λ^j, -64 < j ≤ 64; zero for negative j. */
+    private long decay(long w, long j) {
+        return products(w) + CHUNK * PRODUCT_ROW + (CHUNK - j) * FLOAT;
+    }
+
+    private long state(long w) {
+        return products(w) + (CHUNK + 2) * PRODUCT_ROW;
+    }
+
+    private long delta(long w) {
+        return state(w) + stateBytes;
+    }
+
+    /** 4 rows of what the state contributes to y. */
+    private long carried(long w) {
+        return delta(w) + stateBytes;
+    }
+
+    /** The state of a pair where its next span begins. */
+    private long pairState(long pair) {
+        return workers.threads() * workerBytes + pair * stateBytes;
+    }
+
+    private long spanState(long pair, long chunk) {
+        return pairState(pairs) + (pair * span + chunk - spanStart) * stateBytes;
+    }
+
+    /** Where a (T, H, width) tensor lies. */
+    private static final class Operand {
+        private MemorySegment segment;
+        private long start;
+        private long tokenBytes;
+        private long headBytes;
+        private long heads;
+        private long width;
+        private boolean masked;
+
+        private void set(Tensor x, boolean isMasked) {
+            segment = x.segment();
+            start = x.byteOffset();
+            tokenBytes = x.stride(0) * FLOAT;
+            headBytes = x.stride(1) * FLOAT;
+            heads = x.dim(1);
+            width = x.dim(2);
+            masked = isMasked;
+        }
+
+        private long at(long token, long head) {
+            return start + token * tokenBytes + head * headBytes;
+        }
+    }
+}

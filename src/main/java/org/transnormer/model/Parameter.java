@@ -1,0 +1,58 @@
+package org.transnormer.model;
+
+import org.transnormer.tensor.Tensor;
+
+/**
+ * One named parameter: a range of its group's buffer.
+ *
+ * @param group where it lies
+ * @param name as in a checkpoint
+ * @param initialisation how a new model fills it
+ * @param offset first element in the group's buffers
+ * @param exported rows that a checkpoint holds; the others, padding of the vocabulary, are zero
+ * @param shape in memory
+ */
+public record Parameter(ParameterGroup group, String name, Initialisation initialisation, long offset, long exported,
+        long[] shape) {
+
+    /** How a new model fills a parameter. */
+    public enum Initialisation {
+        /** Normal with standard deviation init_std. */
+        NORMAL,
+        /** Normal, the padding token's row zero. */
+        EMBEDDING,
+        ZERO,
+        ONE,
+        /** LRPE's 10000^(-2i/D) over the whole hidden width. */
+        THETA
+    }
+
+    /** Elements in memory. */
+    public long elements() {
+        long n = 1;
+        for (long s : shape) {
+            n *= s;
+        }
+        return n;
+    }
+
+    /** This parameter's part of one of its group's buffers, in its shape in memory. */
+    public Tensor of(Tensor flat) {
+        return Tensor.of(name, flat.dtype(), flat.storage(), flat.offset() + offset, shape);
+    }
+
+    /** What the model computes with, in its shape in memory. */
+    public Tensor value() {
+        return of(group.value());
+    }
+
+    /** Its gradient, in its shape in memory. */
+    public Tensor gradient() {
+        return of(group.gradient()).named("grad." + name);
+    }
+
+    /** The part of one of the group's buffers that a checkpoint holds. */
+    public Tensor exported(Tensor flat) {
+        return of(flat).slice(0, 0, exported);
+    }
+}

@@ -1,0 +1,247 @@
+package org.transnormer.model;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.transnormer.backend.Backend;
+import org.transnormer.backend.Precision;
+import org.transnormer.gla.Gla;
+import org.transnormer.gla.GlaBuffers;
+import org.transnormer.head.HeadLoss;
+import org.transnormer.parallel.Communicator;
+import org.transnormer.sglu.Sglu;
+import org.transnormer.sglu.SgluBuffers;
+import org.transnormer.srmsnorm.NormLayer;
+import org.transnormer.srmsnorm.NormParameters;
+import org.transnormer.tensor.Buffer;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Storage;
+import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Trace;
+
+/**
+ * TransNormerLLM, forward and backward: only the order of component calls, for every backend. SPEC section 2.1.
+ *
+ * <pre>
+ * x = √d · E[ids]
+ * for each layer:  x = x + GLA(norm(x));  x = x + SGLU(norm(x))
+ * loss = cross-entropy(norm(x) Wᵀ)
+ * </pre>
+ */
+public final class TransNormer {
+
+    /** What the model's buffers are for. */
+    public enum Mode {
+        /** Every layer keeps what its backward needs. */
+        TRAINING,
+        /** Layers share their buffers. */
+        INFERENCE
+    }
+
+    private final Backend backend;
+    private final Communicator communicator;
+    private final ModelConfig config;
+    private final Weights weights;
+    private final boolean training;
+    private final long maxTokens;
+    private final Buffer embedded;
+    private final List<Block> blocks = new ArrayList<>();
+    private final NormLayer finalNorm;
+    private final Buffer finalStatistics;
+    private final Buffer finalNormed;
+    private final Buffer finalSums;
+    private final Buffer dstream;
+    private final Buffer losses;
+    private final HeadLoss head;
+
+    /**
+     * @param maxTokens most tokens of one batch
+     * @throws org.transnormer.tensor.OutOfMemoryException if the buffers cannot be had
+     */
+    public TransNormer(Backend backend, Communicator communicator, ModelConfig config, Weights weights, Mode mode,
+            long maxTokens) {
+        this.backend = backend;
+        this.communicator = communicator;
+        this.config = config;
+        this.weights = weights;
+        this.training = mode == Mode.TRAINING;
+        this.maxTokens = maxTokens;
+        Memory memory = backend.memory();
+        Precision precision = backend.precision();
+        embedded = stream("embed");
+        addBlocks(memory, precision);
+        DType statistics = NormLayer.statisticsType(config.norm(), precision.accumulation());
+        int columns = backend.norm(config.norm()).statistics();
+        finalNorm = norm("model.final_norm", config.width(), Communicator.single());
+        finalStatistics = Buffer.allocate(memory, MemoryKind.ACTIVATIONS, "final_norm.sums", statistics, maxTokens,
+                columns);
+        finalNormed = stream("final_norm");
+        finalSums = training
+                ? Buffer.allocate(memory, MemoryKind.ACTIVATIONS, "final_norm.backward sums", statistics, maxTokens,
+                        columns)
+                : null;
+        dstream = training ? stream("dstream") : null;
+        losses = Buffer.allocate(memory, MemoryKind.ACTIVATIONS, "losses", precision.accumulation(), maxTokens);
+        head = new HeadLoss(backend, communicator, weights.head().value(),
+                training ? weights.head().gradient() : null, config.vocabulary(), 0, maxTokens);
+    }
+
+    private void addBlocks(Memory memory, Precision precision) {
+        Gla.Settings settings = new Gla.Settings(config.heads(), config.headDim(), config.attentionActivation(),
+                config.gate() == ModelConfig.Gate.LINEAR);
+        GlaBuffers.Scratch glaScratch = new GlaBuffers.Scratch(memory, precision, settings, config.norm(),
+                config.width(), config.lrpeLayers().contains(true), training, maxTokens);
+        SgluBuffers.Scratch sgluScratch = new SgluBuffers.Scratch(memory, precision, config.norm(), config.width(),
+                config.gluWidth(), training, maxTokens);
+        GlaBuffers.Saved glaSaved = null;
+        SgluBuffers.Saved sgluSaved = null;
+        for (int layer = 0; layer < config.layers(); layer++) {
+            if (training || layer == 0) {
+                glaSaved = new GlaBuffers.Saved(memory, precision, settings, config.norm(), maxTokens);
+                sgluSaved = new SgluBuffers.Saved(memory, precision, config.norm(), config.gluWidth(), maxTokens);
+            }
+            String name = "model.layers." + layer + ".";
+            Gla gla = new Gla(backend, communicator, settings, norm(name + "token_norm", config.width(),
+                    Communicator.single()), norm(name + "token_mixer.norm", config.hidden(), communicator),
+                    weights.gla(layer, false), training ? weights.gla(layer, true) : null, rates(memory, layer),
+                    glaSaved,
+                    glaScratch);
+            Sglu sglu = new Sglu(backend, communicator, config.gluActivation(),
+                    norm(name + "channel_norm", config.width(), Communicator.single()), weights.sglu(layer, false),
+                    training ? weights.sglu(layer, true) : null, sgluSaved, sgluScratch);
+            blocks.add(training ? new Block(gla, sglu, stream("mid." + layer), stream("out." + layer))
+                    : new Block(gla, sglu, embedded, embedded));
+        }
+    }
+
+    private Buffer stream(String name) {
+        return Buffer.allocate(backend.memory(), MemoryKind.ACTIVATIONS, name, backend.precision().activations(),
+                maxTokens, config.width());
+    }
+
+    /** The channels of the residual stream lie whole on every rank, those of the attention output are split. */
+    private NormLayer norm(String name, long width, Communicator channels) {
+        return new NormLayer(backend.norm(config.norm()), channels, width, weights.norm(name, false),
+                training ? weights.norm(name, true) : NormParameters.NONE);
+    }
+
+    private Tensor rates(Memory memory, int layer) {
+        double[] rates = config.rates(layer);
+        Tensor t = memory.allocate(MemoryKind.WEIGHTS, "rates." + layer, backend.precision().accumulation(),
+                rates.length);
+        if (t.storage() instanceof Storage.Host) {
+            for (int h = 0; h < rates.length; h++) {
+                t.set(h, rates[h]);
+            }
+        }
+        return t;
+    }
+
+    public ModelConfig config() {
+        return config;
+    }
+
+    public Weights weights() {
+        return weights;
+    }
+
+    public long maxTokens() {
+        return maxTokens;
+    }
+
+    /** Shape of one sequence's state in a layer: (H, dk, dv). */
+    public long[] stateShape(int layer) {
+        return blocks.get(layer).tokens().stateShape();
+    }
+
+    /** Type of the states: never narrower than F32. */
+    public DType stateType() {
+        return backend.precision().accumulation();
+    }
+
+    /**
+     * The hidden states that the head reads, (T, d), valid until the next forward.
+     *
+     * @param state states before and, afterwards, behind each sequence of the batch, by slot; null: all start from zero
+     *     and none is kept
+     */
+    public Tensor forward(Batch batch, DecodeState state, Trace trace) {
+        long tokens = batch.tokens();
+        Tensor x = embedded.rows(tokens);
+        backend.embedding().forward(batch.ids(), weights.embedding().value(), config.embeddingScale(), x);
+        trace.record("embed", x);
+        for (int layer = 0; layer < blocks.size(); layer++) {
+            Tensor layerState = state == null ? null : state.layer(layer);
+            x = blocks.get(layer).forward(x, batch.sequences(), batch.mask(), layerState, layerState, trace,
+                    trace.active() ? "layers." + layer : "");
+        }
+        Tensor hidden = finalNormed.rows(tokens);
+        finalNorm.forward(x, finalStatistics.rows(tokens), null, hidden);
+        trace.record("final_norm", hidden);
+        return hidden;
+    }
+
+    /** Loss of each token of the last forward, (T): 0 where the target is ignored. */
+    public Tensor losses(Batch batch) {
+        long tokens = batch.tokens();
+        head.forward(finalNormed.rows(tokens), batch.targets(), batch.scale(), losses.rows(tokens));
+        return losses.rows(tokens);
+    }
+
+    /**
+     * Loss of each token of the last forward, (T), and the gradient of scale · Σ losses with respect to every
+     * parameter.
+     *
+     * @param accumulate whether to add to the gradients there are or to start from zero
+     * @param trace sees the gradient of the embedding and of each layer's output
+     */
+    public Tensor backward(Batch batch, boolean accumulate, Trace trace) {
+        long tokens = batch.tokens();
+        if (!accumulate) {
+            clearAccumulated();
+        }
+        Tensor dx = dstream.rows(tokens);
+        head.forwardBackward(finalNormed.rows(tokens), batch.targets(), batch.scale(), losses.rows(tokens), dx,
+                accumulate);
+        Tensor x = blocks.getLast().out().rows(tokens);
+        finalNorm.backward(x, finalStatistics.rows(tokens), null, dx, finalSums.rows(tokens), null, dx, null);
+        for (int layer = blocks.size() - 1; layer >= 0; layer--) {
+            if (trace.active()) {
+                trace.record("layers." + layer + ".out", dx);
+            }
+            Tensor input = layer == 0 ? embedded.rows(tokens) : blocks.get(layer - 1).out().rows(tokens);
+            blocks.get(layer).backward(input, batch.sequences(), batch.mask(), null, dx, accumulate);
+        }
+        trace.record("embed", dx);
+        backend.embedding().backward(batch.ids(), dx, config.embeddingScale(), config.padding(),
+                weights.embedding().gradient());
+        return losses.rows(tokens);
+    }
+
+    /** Zeroes the gradients that components only add to; the others are overwritten. */
+    private void clearAccumulated() {
+        for (ParameterGroup group : weights.groups()) {
+            boolean embeddingAlone = group == weights.embedding().group() && !config.tiedHead();
+            if (!group.decays() || embeddingAlone) {
+                backend.zero(group.gradient());
+            }
+        }
+    }
+
+    /**
+     * Logits of some of the last forward's tokens, (n, Vp), valid until the next call; only the first V columns mean
+     * anything.
+     *
+     * @param from first token, inclusive
+     * @param to last token, exclusive; at most {@link #logitsChunk} more than from
+     */
+    public Tensor logits(long tokens, long from, long to) {
+        return head.logits(finalNormed.rows(tokens).slice(0, from, to));
+    }
+
+    /** Most tokens that {@link #logits} takes at a time. */
+    public long logitsChunk() {
+        return head.chunk();
+    }
+}

@@ -1,0 +1,210 @@
+package org.transnormer.model;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.eclipse.collections.api.factory.Maps;
+import org.eclipse.collections.api.map.MutableMap;
+import org.transnormer.backend.Precision;
+import org.transnormer.gla.Gla;
+import org.transnormer.model.Parameter.Initialisation;
+import org.transnormer.random.Purpose;
+import org.transnormer.random.RandomStream;
+import org.transnormer.sglu.Sglu;
+import org.transnormer.srmsnorm.NormParameters;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.Tensor;
+
+/**
+ * All parameters of a model under their checkpoint names, and their gradients. SPEC section 2.3. Matrices are in the
+ * weights' type; θ, norm weights and biases are in the accumulation type. One group of each per block, W1 directly
+ * before W2.
+ */
+public final class Weights {
+    private final ModelConfig config;
+    private final List<ParameterGroup> groups = new ArrayList<>();
+    private final MutableMap<String, Parameter> byName = Maps.mutable.empty();
+    private final Parameter embedding;
+    private final Parameter head;
+
+    /** @param training whether to allocate gradients */
+    public Weights(ModelConfig config, Precision precision, Memory memory, boolean training) {
+        this.config = config;
+        long v = config.vocabulary();
+        long padded = config.paddedVocabulary();
+        long d = config.width();
+        ParameterGroup table = matrices("embedding", precision);
+        embedding = register(table.add("model.embed_tokens.weight", Initialisation.EMBEDDING, v, padded, d));
+        for (int layer = 0; layer < config.layers(); layer++) {
+            block(layer, precision);
+        }
+        ParameterGroup last = vectors("final_norm", precision);
+        norm(last, "model.final_norm", d);
+        if (config.tiedHead()) {
+            head = embedding;
+        } else {
+            head = register(matrices("lm_head", precision).add("lm_head.weight", Initialisation.NORMAL, v, padded, d));
+        }
+        groups.removeIf(g -> g.parameters().isEmpty());
+        for (ParameterGroup group : groups) {
+            group.allocate(memory, training);
+        }
+    }
+
+    private void block(int layer, Precision precision) {
+        String prefix = "model.layers." + layer + ".";
+        long d = config.width();
+        long hidden = config.hidden();
+        long projected = config.projectionGroups() * hidden;
+        long g = config.gluWidth();
+        ParameterGroup matrices = matrices("layers." + layer, precision);
+        ParameterGroup vectors = vectors("layers." + layer + ".vectors", precision);
+        register(matrices.add(prefix + "token_mixer.qkvu_proj.weight", Initialisation.NORMAL, projected, projected, d));
+        register(matrices.add(prefix + "token_mixer.out_proj.weight", Initialisation.NORMAL, d, d, hidden));
+        register(matrices.add(prefix + "channel_mixer.l1.weight", Initialisation.NORMAL, g, g, d));
+        register(matrices.append(prefix + "channel_mixer.l2.weight", Initialisation.NORMAL, g, g, d));
+        register(matrices.add(prefix + "channel_mixer.l3.weight", Initialisation.NORMAL, d, d, g));
+        norm(vectors, prefix + "token_norm", d);
+        norm(vectors, prefix + "token_mixer.norm", hidden);
+        norm(vectors, prefix + "channel_norm", d);
+        if (config.lrpeLayers().get(layer)) {
+            register(vectors.add(prefix + "token_mixer.lrpe.theta", Initialisation.THETA, config.heads(),
+                    config.heads(), 1, config.headDim()));
+        }
+        if (config.bias()) {
+            register(vectors.add(prefix + "token_mixer.qkvu_proj.bias", Initialisation.ZERO, projected, projected));
+            register(vectors.add(prefix + "token_mixer.out_proj.bias", Initialisation.ZERO, d, d));
+            register(vectors.add(prefix + "channel_mixer.l1.bias", Initialisation.ZERO, g, g));
+            register(vectors.append(prefix + "channel_mixer.l2.bias", Initialisation.ZERO, g, g));
+            register(vectors.add(prefix + "channel_mixer.l3.bias", Initialisation.ZERO, d, d));
+        }
+    }
+
+    private void norm(ParameterGroup group, String name, long width) {
+        if (config.norm().hasWeight()) {
+            register(group.add(name + ".weight", Initialisation.ONE, width, width));
+        }
+        if (config.norm().hasBias()) {
+            register(group.add(name + ".bias", Initialisation.ZERO, width, width));
+        }
+    }
+
+    private ParameterGroup matrices(String name, Precision precision) {
+        ParameterGroup group = new ParameterGroup(name, precision.weights(), precision.accumulation(), true);
+        groups.add(group);
+        return group;
+    }
+
+    private ParameterGroup vectors(String name, Precision precision) {
+        ParameterGroup group = new ParameterGroup(name, precision.accumulation(), precision.accumulation(), false);
+        groups.add(group);
+        return group;
+    }
+
+    private Parameter register(Parameter p) {
+        byName.put(p.name(), p);
+        return p;
+    }
+
+    /** Fills all parameters: the same values on every backend and layout. SPEC section 2.4. */
+    public void initialise(long seed) {
+        for (ParameterGroup group : groups) {
+            for (Parameter p : group.parameters()) {
+                initialise(p, seed);
+            }
+        }
+    }
+
+    private void initialise(Parameter p, long seed) {
+        Tensor t = p.exported(p.group().value());
+        RandomStream random = new RandomStream(seed, Purpose.INITIAL_WEIGHTS, p.name());
+        long size = t.size();
+        for (long i = 0; i < size; i++) {
+            t.setFlat(i, switch (p.initialisation()) {
+                case NORMAL, EMBEDDING -> config.initStd() * random.normal(i);
+                case ZERO -> 0;
+                case ONE -> 1;
+                case THETA -> StrictMath.pow(10_000, -2.0 * i / config.hidden());
+            });
+        }
+        if (p.initialisation() == Initialisation.EMBEDDING && config.padding() >= 0) {
+            t.slice(0, config.padding(), config.padding() + 1L).fill(0);
+        }
+    }
+
+    /** Elements of all parameters, padding not counted. */
+    public long count() {
+        return config.parameterCount();
+    }
+
+    /** In the order of the forward. */
+    public List<ParameterGroup> groups() {
+        return List.copyOf(groups);
+    }
+
+    /** Every parameter in the order of the forward; a tied head is not listed again. */
+    public List<Parameter> parameters() {
+        return groups.stream().flatMap(g -> g.parameters().stream()).toList();
+    }
+
+    /**
+     * The parameter of a name.
+     *
+     * @throws IllegalArgumentException if the model has none of that name
+     */
+    public Parameter parameter(String name) {
+        Parameter p = byName.get(name);
+        if (p == null) {
+            throw new IllegalArgumentException("the model has no parameter " + name);
+        }
+        return p;
+    }
+
+    /** (Vp, d). */
+    public Parameter embedding() {
+        return embedding;
+    }
+
+    /** (Vp, d); the embedding itself where the head is tied. */
+    public Parameter head() {
+        return head;
+    }
+
+    /** A norm's parameters, or their gradients. */
+    NormParameters norm(String name, boolean gradients) {
+        return new NormParameters(optional(name + ".weight", gradients), optional(name + ".bias", gradients));
+    }
+
+    /** A token mixer's parameters, or their gradients. */
+    Gla.Parameters gla(int layer, boolean gradients) {
+        String prefix = "model.layers." + layer + ".token_mixer.";
+        Tensor theta = optional(prefix + "lrpe.theta", gradients);
+        return new Gla.Parameters(optional(prefix + "qkvu_proj.weight", gradients),
+                optional(prefix + "qkvu_proj.bias", gradients), optional(prefix + "out_proj.weight", gradients),
+                optional(prefix + "out_proj.bias", gradients),
+                theta == null ? null : theta.reshape(config.heads(), config.headDim()));
+    }
+
+    /** A channel mixer's parameters, or their gradients, W1 and W2 as one matrix. */
+    Sglu.Parameters sglu(int layer, boolean gradients) {
+        String prefix = "model.layers." + layer + ".channel_mixer.";
+        return new Sglu.Parameters(joined(prefix + "l1.weight", gradients), joined(prefix + "l1.bias", gradients),
+                optional(prefix + "l3.weight", gradients), optional(prefix + "l3.bias", gradients));
+    }
+
+    private Tensor optional(String name, boolean gradients) {
+        Parameter p = byName.get(name);
+        return p == null ? null : gradients ? p.gradient() : p.value();
+    }
+
+    /** The parameter and the one of the same shape behind it. */
+    private Tensor joined(String name, boolean gradients) {
+        Parameter p = byName.get(name);
+        if (p == null) {
+            return null;
+        }
+        Tensor flat = gradients ? p.group().gradient() : p.group().value();
+        long[] shape = p.shape().clone();
+        shape[0] *= 2;
+        return Tensor.of(p.name(), flat.dtype(), flat.storage(), p.offset(), shape);
+    }
+}

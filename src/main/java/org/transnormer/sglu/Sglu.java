@@ -1,0 +1,112 @@
+package org.transnormer.sglu;
+
+import org.transnormer.activation.ActivationFunction;
+import org.transnormer.backend.Backend;
+import org.transnormer.parallel.Communicator;
+import org.transnormer.srmsnorm.NormLayer;
+import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Trace;
+
+/**
+ * Simple gated linear unit, the channel mixer of TransNormerLLM. SPEC section 4.2.
+ *
+ * <pre>
+ * [a|b] = norm(x) [W1;W2]ᵀ          y = x + (φ(a) ⊙ b) W3ᵀ          φ is the identity: that is the "simple"
+ * </pre>
+ *
+ * W1 and W2 lie one after the other, so that one product serves both. Under tensor parallelism they are split by output
+ * and W3 by input: one all-reduce forwards, one backwards.
+ */
+public final class Sglu implements ChannelMixer {
+
+    /**
+     * The parameters, or their gradients; biases null where there are none.
+     *
+     * @param up W1 over W2, (2g, d)
+     * @param upBias (2g)
+     * @param down W3, (d, g)
+     * @param downBias (d)
+     */
+    public record Parameters(Tensor up, Tensor upBias, Tensor down, Tensor downBias) {
+    }
+
+    private final Backend backend;
+    private final Communicator communicator;
+    private final ActivationFunction activation;
+    private final NormLayer norm;
+    private final Parameters parameters;
+    private final Parameters gradients;
+    private final SgluBuffers.Saved saved;
+    private final SgluBuffers.Scratch scratch;
+
+    /**
+     * @param gradients null outside training
+     * @param saved what the backward needs of the forward; may be shared between layers outside training
+     * @param scratch shared between layers
+     */
+    public Sglu(Backend backend, Communicator communicator, ActivationFunction activation, NormLayer norm,
+            Parameters parameters, Parameters gradients, SgluBuffers.Saved saved, SgluBuffers.Scratch scratch) {
+        this.backend = backend;
+        this.communicator = communicator;
+        this.activation = activation;
+        this.norm = norm;
+        this.parameters = parameters;
+        this.gradients = gradients;
+        this.saved = saved;
+        this.scratch = scratch;
+    }
+
+    @Override
+    public void forward(Tensor x, Tensor y, Trace trace, String name) {
+        saved.bind(x.dim(0));
+        scratch.bind(x.dim(0));
+        norm.forward(x, saved.statistics, null, scratch.normed);
+        if (trace.active()) {
+            trace.record(name + ".channel_norm", scratch.normed);
+        }
+        backend.linear().forward(scratch.normed, parameters.up(), parameters.upBias(), null, saved.ab);
+        gate();
+        if (trace.composed()) {
+            project(null, scratch.normed);
+            trace.record(name + ".channel_mixer", scratch.normed);
+        }
+        project(x, y);
+    }
+
+    @Override
+    public void backward(Tensor x, Tensor dy, Tensor dx, boolean accumulate) {
+        gate();
+        backend.linear().backwardWeight(scratch.product, dy, gradients.down(), gradients.downBias(), accumulate);
+        backend.linear().backwardInput(dy, parameters.down(), scratch.dproduct, false);
+        if (activation == ActivationFunction.IDENTITY) {
+            backend.product().backward(saved.a, saved.b, scratch.dproduct, scratch.da, scratch.db);
+        } else {
+            backend.activation().forward(activation, saved.a3, scratch.product3);
+            backend.product().backward(scratch.product, saved.b, scratch.dproduct, scratch.da, scratch.db);
+            backend.activation().backward(activation, saved.a3, scratch.da3, scratch.da3);
+        }
+        norm.reapply(x, saved.statistics, null, scratch.normed);
+        backend.linear().backwardWeight(scratch.normed, scratch.dab, gradients.up(), gradients.upBias(), accumulate);
+        backend.linear().backwardInput(scratch.dab, parameters.up(), scratch.normed, false);
+        communicator.allReduceSum(scratch.normed);
+        norm.backward(x, saved.statistics, null, scratch.normed, scratch.sums, dy, dx, null);
+    }
+
+    /** product = φ(a) ⊙ b. */
+    private void gate() {
+        if (activation == ActivationFunction.IDENTITY) {
+            backend.product().forward(saved.a, saved.b, scratch.product);
+        } else {
+            backend.activation().forward(activation, saved.a3, scratch.product3);
+            backend.product().forward(scratch.product, saved.b, scratch.product);
+        }
+    }
+
+    /** The output projection; the residual is added on one rank only, since the ranks' results are summed. */
+    private void project(Tensor residual, Tensor y) {
+        boolean first = communicator.rank() == 0;
+        backend.linear().forward(scratch.product, parameters.down(), first ? parameters.downBias() : null,
+                first ? residual : null, y);
+        communicator.allReduceSum(y);
+    }
+}

@@ -1,0 +1,2 @@
+/** SGLU, the channel mixer: composed of the leaves, one class for all backends. SPEC section 4.2. */
+package org.transnormer.sglu;

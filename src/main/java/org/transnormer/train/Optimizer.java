@@ -1,0 +1,106 @@
+package org.transnormer.train;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.transnormer.adamw.AdamW;
+import org.transnormer.adamw.AdamW.Scalar;
+import org.transnormer.backend.Backend;
+import org.transnormer.model.ParameterGroup;
+import org.transnormer.model.Weights;
+import org.transnormer.parallel.Communicator;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Tensor;
+
+/**
+ * AdamW with global-norm clipping over all parameter groups of a model. SPEC section 3.9. Master weights are the model's
+ * own where those are as wide, and a copy in the accumulation type where they are rounded.
+ */
+public final class Optimizer {
+
+    /**
+     * The optimizer's tensors of one group, all (size).
+     *
+     * @param master the group's own values where they are not rounded
+     * @param m first moment
+     * @param v second moment
+     */
+    public record State(ParameterGroup group, Tensor master, Tensor m, Tensor v) {
+    }
+
+    private final Backend backend;
+    private final Communicator communicator;
+    private final AdamW.Constants constants;
+    private final double clipNorm;
+    private final List<State> states = new ArrayList<>();
+    private final Tensor scalars;
+    private final Tensor clip;
+    private final Tensor total;
+    private final Tensor norm;
+
+    /**
+     * @param clipNorm limit of the gradients' global norm; 0: none
+     */
+    public Optimizer(Backend backend, Communicator communicator, Weights weights, AdamW.Constants constants,
+            double clipNorm) {
+        this.backend = backend;
+        this.communicator = communicator;
+        this.constants = constants;
+        this.clipNorm = clipNorm;
+        Memory memory = backend.memory();
+        for (ParameterGroup group : weights.groups()) {
+            DType dtype = group.gradientType();
+            Tensor master = group.dtype() == dtype ? group.value()
+                    : memory.allocate(MemoryKind.OPTIMIZER, "master." + group.name(), dtype, group.size());
+            states.add(new State(group, master,
+                    memory.allocate(MemoryKind.OPTIMIZER, "m." + group.name(), dtype, group.size()),
+                    memory.allocate(MemoryKind.OPTIMIZER, "v." + group.name(), dtype, group.size())));
+        }
+        scalars = memory.allocate(MemoryKind.OPTIMIZER, "optimizer.scalars", DType.F64, Scalar.values().length);
+        clip = scalars.slice(0, Scalar.CLIP.ordinal(), Scalar.CLIP.ordinal() + 1);
+        total = memory.allocate(MemoryKind.OPTIMIZER, "gradient.total", DType.F64, 1);
+        norm = memory.allocate(MemoryKind.OPTIMIZER, "gradient.norm", DType.F64, 1);
+    }
+
+    /** In the order of the forward. */
+    public List<State> states() {
+        return List.copyOf(states);
+    }
+
+    /** Starts from the model's present weights: copies them where the optimizer has its own. */
+    public void adoptWeights() {
+        for (State s : states) {
+            if (s.master() != s.group().value()) {
+                s.master().copyFrom(s.group().value());
+            }
+        }
+    }
+
+    /**
+     * One update from the gradients there are.
+     *
+     * @param step number of the update, from 1: the exponent of the bias corrections
+     * @param learningRate of this update
+     */
+    public void step(long step, double learningRate) {
+        backend.zero(total);
+        for (State s : states) {
+            backend.gradientNorm().partial(s.group().gradient(), total);
+        }
+        communicator.allReduceSum(total);
+        backend.gradientNorm().apply(total, clipNorm, norm, clip);
+        scalars.set(Scalar.LEARNING_RATE.ordinal(), learningRate);
+        scalars.set(Scalar.CORRECTION1.ordinal(), 1 - StrictMath.pow(constants.beta1(), step));
+        scalars.set(Scalar.CORRECTION2.ordinal(), 1 - StrictMath.pow(constants.beta2(), step));
+        for (State s : states) {
+            backend.adamW().step(s.master(), s.group().value(), s.group().gradient(), s.m(), s.v(), constants,
+                    s.group().decays(), scalars);
+        }
+    }
+
+    /** Global norm of the gradients of the last step, before clipping. */
+    public double gradientNorm() {
+        return norm.get(0);
+    }
+}

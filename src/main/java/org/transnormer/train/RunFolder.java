@@ -1,0 +1,213 @@
+package org.transnormer.train;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.transnormer.InputException;
+import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.Precision;
+import org.transnormer.checkpoint.HfConfig;
+import org.transnormer.checkpoint.RunCheckpoint;
+import org.transnormer.checkpoint.RunCheckpoints;
+import org.transnormer.checkpoint.RunState;
+import org.transnormer.model.ModelConfig;
+import org.transnormer.model.Parameter;
+import org.transnormer.model.ReleasedConfig;
+import org.transnormer.plot.LossPlot;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Tensor;
+import org.transnormer.tokenizer.Tokenizer;
+
+/**
+ * What a training run leaves behind, and all that is needed to repeat or to resume it: {@code run.json} (the resolved
+ * configuration), {@code metrics.jsonl}, {@code loss.svg}, {@code checkpoints/}, {@code model/}. SPEC section 6.3.
+ */
+public final class RunFolder {
+    private static final String RUN = "run.json";
+    private static final String METRICS = "metrics.jsonl";
+    private static final String PLOT = "loss.svg";
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    /**
+     * The resolved configuration of a run.
+     *
+     * @param version of the program
+     * @param config the model
+     * @param backend that it was started on
+     * @param dtype as in --dtype
+     * @param trainDigest of the training tokens
+     * @param heldOutDigest of the held-out tokens
+     */
+    public record Description(String version, TrainSettings settings, ModelConfig config, BackendKind backend,
+            DType dtype, String trainDigest, String heldOutDigest) {
+
+        Map<String, Object> toJson() {
+            Map<String, Object> json = new LinkedHashMap<>();
+            json.put("version", version);
+            json.put("backend", backend.name());
+            json.put("dtype", dtype.name());
+            json.put("settings", JSON.convertValue(settings, Map.class));
+            json.put("model", ReleasedConfig.toJson(config));
+            json.put("train_digest", trainDigest);
+            json.put("held_out_digest", heldOutDigest);
+            return json;
+        }
+    }
+
+    private final Path path;
+    private final Description description;
+
+    private RunFolder(Path path, Description description) {
+        this.path = path;
+        this.description = description;
+    }
+
+    /**
+     * Starts a new run.
+     *
+     * @throws InputException if something is there already
+     */
+    public static RunFolder create(Path path, Description description) {
+        try {
+            if (Files.exists(path) && !isEmpty(path)) {
+                throw new InputException(path.toString(), "exists and is not empty",
+                        "give another --out, or continue it with --resume " + path);
+            }
+            Files.createDirectories(path);
+        } catch (IOException e) {
+            throw new InputException(path.toString(), "cannot be made: " + e.getMessage(), "give another --out", e);
+        }
+        RunFolder folder = new RunFolder(path, description);
+        folder.describe();
+        return folder;
+    }
+
+    /**
+     * Opens a run that was started earlier.
+     *
+     * @throws InputException if it is none
+     */
+    public static RunFolder open(Path path) {
+        Path file = path.resolve(RUN);
+        if (!Files.isRegularFile(file)) {
+            throw new InputException(path.toString(), "is not a run folder: it has no " + RUN,
+                    "give the folder that tnl train printed");
+        }
+        Map<String, Object> json = HfConfig.read(file).values();
+        try {
+            TrainSettings settings = JSON.convertValue(json.get("settings"), TrainSettings.class);
+            Map<?, ?> model = (Map<?, ?>) json.get("model");
+            Map<String, Object> keys = new LinkedHashMap<>();
+            model.forEach((key, value) -> keys.put(String.valueOf(key), value));
+            return new RunFolder(path, new Description(String.valueOf(json.get("version")), settings,
+                    ReleasedConfig.parse(keys, Boolean.TRUE.equals(model.get("tie_word_embeddings"))),
+                    BackendKind.valueOf(String.valueOf(json.get("backend"))),
+                    DType.valueOf(String.valueOf(json.get("dtype"))), String.valueOf(json.get("train_digest")),
+                    String.valueOf(json.get("held_out_digest"))));
+        } catch (IllegalArgumentException | ClassCastException | NullPointerException e) {
+            throw new InputException(file.toString(), "is damaged: " + e.getMessage(), "start the run again", e);
+        }
+    }
+
+    /** The same run with other settings: more steps, say. */
+    public RunFolder with(Description changed) {
+        RunFolder folder = new RunFolder(path, changed);
+        folder.describe();
+        return folder;
+    }
+
+    private void describe() {
+        HfConfig.of(description.toJson()).write(path.resolve(RUN));
+    }
+
+    public Path path() {
+        return path;
+    }
+
+    public Description description() {
+        return description;
+    }
+
+    /** The finished model. */
+    public Path model() {
+        return path.resolve("model");
+    }
+
+    /** The log, ready to go on after a step. */
+    public MetricsLog metrics(long lastStep) throws IOException {
+        return MetricsLog.open(path.resolve(METRICS), lastStep);
+    }
+
+    /** Draws what the log holds. */
+    public Path plot() throws IOException {
+        List<JsonNode> lines = MetricsLog.read(path.resolve(METRICS));
+        Path file = path.resolve(PLOT);
+        new LossPlot(String.valueOf(path.getFileName()), MetricsLog.curve(lines, MetricsLog.LOSS),
+                MetricsLog.curve(lines, MetricsLog.HELD_OUT_LOSS), MetricsLog.curve(lines, MetricsLog.LEARNING_RATE))
+                .write(file);
+        return file;
+    }
+
+    /** Saves everything that the run needs to go on from here, bit for bit. */
+    public Path save(TrainingRun run, Precision precision, Tokenizer tokenizer) {
+        TrainSettings settings = description.settings();
+        long step = run.trainer().step();
+        RunState state = new RunState(step, step * settings.tokensPerStep(), settings.seed(),
+                HfConfig.of(description.toJson()).digest(), Map.of("position", run.batches().position()),
+                Map.of("name", settings.schedule()), Map.of(), Map.of("tnl", description.version()));
+        return checkpoints().save(state, ModelFolder.writer(description.config(), run.weights(), precision),
+                optimizerTensors(run), tokenizer::save);
+    }
+
+    /** Saves the model alone. */
+    public void saveModel(TrainingRun run, Precision precision, Tokenizer tokenizer) {
+        ModelFolder.writer(description.config(), run.weights(), precision).save(model(), tokenizer::save);
+    }
+
+    /**
+     * Brings a run to where its last complete checkpoint was taken.
+     *
+     * @throws InputException if there is none
+     */
+    public void restore(TrainingRun run) {
+        Path latest = checkpoints().latest().orElseThrow(() -> new InputException(path.toString(),
+                "has no complete checkpoint", "start the run again in another folder"));
+        try (RunCheckpoint checkpoint = RunCheckpoint.open(latest)) {
+            checkpoint.model().readInto(ModelFolder.tensors(run.weights()));
+            checkpoint.readOptimizer(optimizerTensors(run));
+            run.trainer().resumeAfter(checkpoint.state().step());
+            run.batches().seek(((Number) checkpoint.state().data().get("position")).longValue());
+        }
+    }
+
+    private RunCheckpoints checkpoints() {
+        return new RunCheckpoints(path.resolve("checkpoints"), description.settings().keep());
+    }
+
+    /** Master weights where they are not the model's, and the moments, under their parameters' names. */
+    private static List<Tensor> optimizerTensors(TrainingRun run) {
+        List<Tensor> tensors = new ArrayList<>();
+        for (Optimizer.State state : run.optimizer().states()) {
+            for (Parameter p : state.group().parameters()) {
+                if (state.master() != state.group().value()) {
+                    tensors.add(p.exported(state.master()).named("master." + p.name()));
+                }
+                tensors.add(p.exported(state.m()).named("m." + p.name()));
+                tensors.add(p.exported(state.v()).named("v." + p.name()));
+            }
+        }
+        return tensors;
+    }
+
+    private static boolean isEmpty(Path folder) throws IOException {
+        try (var entries = Files.list(folder)) {
+            return entries.findAny().isEmpty();
+        }
+    }
+}

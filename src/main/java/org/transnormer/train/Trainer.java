@@ -1,0 +1,101 @@
+package org.transnormer.train;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.transnormer.EnvironmentException;
+import org.transnormer.adamw.LearningRate;
+import org.transnormer.backend.Backend;
+import org.transnormer.data.BatchSource;
+import org.transnormer.model.Batch;
+import org.transnormer.model.TransNormer;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Trace;
+
+/**
+ * Training steps: micro-batches, their loss and gradients, clipping, AdamW. SPEC section 2.6. The loss and the gradient
+ * are means over all targets of the step, however many micro-batches they come in.
+ */
+public final class Trainer {
+
+    /**
+     * What a step did.
+     *
+     * @param step number of the step, from 1
+     * @param loss mean over its targets, nats, before the update
+     * @param gradientNorm global L2 norm before clipping
+     * @param tokens tokens it read
+     */
+    public record Outcome(long step, double loss, double gradientNorm, double learningRate, long tokens) {
+    }
+
+    private final Backend backend;
+    private final TransNormer model;
+    private final Optimizer optimizer;
+    private final LearningRate schedule;
+    private final BatchSource source;
+    private final List<Batch> microBatches = new ArrayList<>();
+    private final Tensor total;
+    private long step;
+
+    /**
+     * @param microBatches how many batches of the source make one step
+     */
+    public Trainer(Backend backend, TransNormer model, Optimizer optimizer, LearningRate schedule, BatchSource source,
+            int microBatches) {
+        this.backend = backend;
+        this.model = model;
+        this.optimizer = optimizer;
+        this.schedule = schedule;
+        this.source = source;
+        for (int i = 0; i < microBatches; i++) {
+            this.microBatches.add(new Batch(backend.memory(), backend.precision().accumulation(),
+                    source.maxSequences(), source.tokens()));
+        }
+        total = backend.memory().allocate(MemoryKind.DATA, "loss", DType.F64, 1);
+    }
+
+    /** Steps done. */
+    public long step() {
+        return step;
+    }
+
+    /** Continues after step {@code done} of an earlier run, whose weights, moments and data position are restored. */
+    public void resumeAfter(long done) {
+        step = done;
+    }
+
+    /**
+     * One step.
+     *
+     * @throws EnvironmentException if the loss or the gradient is not finite
+     */
+    public Outcome next() {
+        long targets = 0;
+        long tokens = 0;
+        for (Batch batch : microBatches) {
+            batch.sequences().clear();
+            targets += source.next(batch.idBuffer(), batch.targetBuffer(), batch.sequences());
+            tokens += batch.tokens();
+        }
+        backend.zero(total);
+        for (int i = 0; i < microBatches.size(); i++) {
+            Batch batch = microBatches.get(i);
+            batch.countTargets(targets);
+            model.forward(batch, null, Trace.NONE);
+            backend.crossEntropy().total(model.backward(batch, i > 0, Trace.NONE), total);
+        }
+        double learningRate = schedule.at(step + 1);
+        optimizer.step(step + 1, learningRate);
+        step++;
+        Outcome outcome = new Outcome(step, total.get(0) / targets, optimizer.gradientNorm(), learningRate, tokens);
+        if (!Double.isFinite(outcome.loss()) || !Double.isFinite(outcome.gradientNorm())) {
+            throw new EnvironmentException("the loss is %s and the gradient norm %s at step %d"
+                    .formatted(outcome.loss(), outcome.gradientNorm(), step),
+                    "checkpoints saved before are good: "
+                            + "resume from the last, or start again with a lower --lr");
+        }
+        return outcome;
+    }
+}
