@@ -7,7 +7,7 @@ import org.transnormer.tensor.Tensor;
  * Fills batches of one fixed size. A batch is ids and aligned targets, both (tokens()) I32 on the host, and the
  * sequences they fall into: targets_t is what follows ids_t, sequences never cross from one document into another, and
  * together they cover all tokens. Where there is not text enough, padding ids with ignored targets follow, as a
- * sequence of their own. SPEC section 6.3.
+ * sequence of their own. SPEC section 6.4.
  */
 public interface BatchSource {
 

@@ -16,7 +16,7 @@ import org.transnormer.tokenizer.Utf8;
 /**
  * The text that comes with the program, so that training and evaluation need no download: a frozen snapshot of this
  * project's own documents and sources, one line of JSON for each file with its {@code path}, {@code text} and
- * {@code split}. Its sides are frozen too, so a bits-per-byte figure on it means the same everywhere. SPEC section 6.3.
+ * {@code split}. Its sides are frozen too, so a bits-per-byte figure on it means the same everywhere. SPEC section 6.4.
  */
 public final class BundledCorpus {
     static final String ARCHIVE = "corpus.jsonl.gz";

@@ -7,7 +7,7 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * Every pair of a dataset exactly once. Documents begin in order and are cut, from their beginning, into windows of T
- * pairs, the last one shorter. SPEC section 6.3.
+ * pairs, the last one shorter. SPEC section 6.4.
  *
  * <ul>
  * <li>{@link #windows}: each window is a sequence from position 0 with a zero state, as in training.

@@ -22,7 +22,7 @@ import org.transnormer.InputException;
 import org.transnormer.tokenizer.Utf8;
 
 /**
- * Reads documents from files and folders, in an order that depends on names only. SPEC section 6.3.
+ * Reads documents from files and folders, in an order that depends on names only. SPEC section 6.4.
  *
  * <ul>
  * <li>A folder stands for the files below it, sorted by relative path; names that begin with a dot are left out.

@@ -22,7 +22,7 @@ import org.transnormer.tokenizer.Tokenizer;
 
 /**
  * Tokenised documents, in memory. A document with tokens x₀ … x₍ₙ₋₁₎ is n + 1 pairs: what the model reads, and what it
- * should say next. SPEC section 6.3.
+ * should say next. SPEC section 6.4.
  *
  * <pre>
  * input   bos  x₀  x₁ … x₍ₙ₋₁₎

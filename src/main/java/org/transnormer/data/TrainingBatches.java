@@ -8,7 +8,7 @@ import org.transnormer.random.RandomStream;
 import org.transnormer.tensor.Tensor;
 
 /**
- * Endless training batches: rows of T pairs, shuffled anew in every epoch. SPEC section 6.3.
+ * Endless training batches: rows of T pairs, shuffled anew in every epoch. SPEC section 6.4.
  *
  * <pre>
  * N pairs in document order, closed to a ring;  R = ⌊N / T⌋ rows an epoch

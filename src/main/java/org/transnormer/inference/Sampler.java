@@ -1,6 +1,7 @@
 package org.transnormer.inference;
 
 import org.eclipse.collections.api.list.primitive.IntList;
+import org.transnormer.EnvironmentException;
 import org.transnormer.random.Purpose;
 import org.transnormer.random.RandomStream;
 import org.transnormer.tensor.Tensor;
@@ -51,7 +52,7 @@ public final class Sampler {
      * @param history tokens of the sequence so far, the prompt included; read only for the penalty
      * @param sequence number of the sequence, 0 or more
      * @param position position of the token to be chosen, 0 or more
-     * @throws ArithmeticException if a logit is NaN or +∞, or all are -∞; names the token and the position
+     * @throws EnvironmentException if a logit is NaN or +∞, or all are -∞; names the token and the position
      */
     public int next(Tensor logits, long row, IntList history, int sequence, int position) {
         if (logits.rank() != 2 || logits.dim(1) < scores.length) {
@@ -70,16 +71,19 @@ public final class Sampler {
         for (int id = 0; id < scores.length; id++) {
             double z = logits.get(row, id);
             if (!(z < Double.POSITIVE_INFINITY)) {
-                throw new ArithmeticException("the logit of token %d is %s at position %d of sequence %d"
-                        .formatted(id, z, position, sequence));
+                throw unusable("the logit of token %d is %s".formatted(id, z), sequence, position);
             }
             scores[id] = z;
             some |= z > Double.NEGATIVE_INFINITY;
         }
         if (!some) {
-            throw new ArithmeticException("no token is possible: all logits are -Infinity at position %d of sequence %d"
-                    .formatted(position, sequence));
+            throw unusable("all logits are -Infinity", sequence, position);
         }
+    }
+
+    private static EnvironmentException unusable(String what, int sequence, int position) {
+        return new EnvironmentException("%s at position %d of sequence %d".formatted(what, position, sequence),
+                "the weights are damaged, or a wider type is needed: try F32");
     }
 
     private void penalise(IntList history) {

@@ -8,7 +8,7 @@ import java.util.Locale;
 
 /**
  * The loss of a run over its steps, as SVG: every step's training loss, light, and smoothed; held-out losses as points;
- * the learning rate in a panel below. SPEC section 6.3.
+ * the learning rate in a panel below. SPEC section 6.4.
  *
  * @param title name of the run
  * @param train loss of each step, nats per token

@@ -1,2 +1,2 @@
-/** Pictures of runs, as SVG. SPEC section 6.3. */
+/** Pictures of runs, as SVG. SPEC section 6.4. */
 package org.transnormer.plot;

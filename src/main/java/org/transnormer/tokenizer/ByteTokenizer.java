@@ -17,7 +17,7 @@ import org.eclipse.collections.api.block.procedure.primitive.IntProcedure;
 import org.eclipse.collections.api.list.primitive.IntList;
 import org.eclipse.collections.api.list.primitive.MutableIntList;
 import org.eclipse.collections.impl.factory.primitive.IntLists;
-import org.transnormer.InputException;
+import org.transnormer.EnvironmentException;
 
 /**
  * One token per byte of UTF-8: id = byte + 3, after padding 0, beginning 1 and end of a document 2, the ids that the
@@ -93,8 +93,8 @@ public final class ByteTokenizer implements Tokenizer {
             Files.writeString(file, new ObjectMapper().writerWithDefaultPrettyPrinter()
                     .writeValueAsString(description()) + "\n");
         } catch (IOException e) {
-            throw new InputException(file.toString(), "cannot be written (" + e + ")",
-                    "check that the folder exists and has space", e);
+            throw new EnvironmentException(file + " cannot be written (" + e + ")",
+                    "make room, or choose a folder that you may write to", e);
         }
     }
 

@@ -7,7 +7,7 @@ import org.eclipse.collections.api.list.primitive.IntList;
 /**
  * Text to token ids and back. Ids lie in [0, vocabularySize()); the padding of a model's vocabulary to a round size is
  * the model's own affair. Encoding adds no special tokens: who starts a document with {@link #bosId()} or ends it with
- * {@link #eosId()} says so. Immutable, usable by several threads. SPEC section 6.3.
+ * {@link #eosId()} says so. Immutable, usable by several threads. SPEC section 6.4.
  */
 public interface Tokenizer {
 
@@ -48,7 +48,7 @@ public interface Tokenizer {
     /**
      * Writes the files from which {@link Tokenizers#load} makes this tokenizer again.
      *
-     * @throws org.transnormer.InputException if the folder cannot be written
+     * @throws org.transnormer.EnvironmentException if the folder cannot be written
      */
     void save(Path modelFolder);
 }

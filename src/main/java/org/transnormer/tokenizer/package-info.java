@@ -1,2 +1,2 @@
-/** Text to token ids and back. SPEC section 6.3. */
+/** Text to token ids and back. SPEC section 6.4. */
 package org.transnormer.tokenizer;

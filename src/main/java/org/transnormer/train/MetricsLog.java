@@ -23,7 +23,7 @@ import org.transnormer.plot.Curve;
  * What a run measured, one JSON object a line: {@code {"step":12,"loss":2.31,...}}. Steps never fall from one line to
  * the next; a step may have several lines, one of training and one of an evaluation. A line is handed to the system as
  * a whole, so a killed run loses at most the line it was writing, and a last line without its end is no line. Values
- * that are not finite are the strings "NaN", "Infinity" and "-Infinity". SPEC section 6.3.
+ * that are not finite are the strings "NaN", "Infinity" and "-Infinity". SPEC section 6.4.
  */
 public final class MetricsLog implements AutoCloseable {
     /** Mean loss of a step's targets, nats. */

@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.transnormer.EnvironmentException;
 import org.transnormer.InputException;
 
 class TokenizersTest {
@@ -19,6 +20,13 @@ class TokenizersTest {
         Path model = folder.resolve("a/b");
         new ByteTokenizer().save(model);
         assertThat(Tokenizers.load(model)).isInstanceOf(ByteTokenizer.class);
+    }
+
+    @Test
+    void aFolderThatCannotBeWrittenIsTheMachinesFault() throws IOException {
+        Path file = Files.writeString(folder.resolve("file"), "in the way");
+        assertThatThrownBy(() -> new ByteTokenizer().save(file)).isInstanceOf(EnvironmentException.class)
+                .hasMessageContaining("tokenizer.json");
     }
 
     @Test
