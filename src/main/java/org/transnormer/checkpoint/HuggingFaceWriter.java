@@ -65,6 +65,11 @@ public final class HuggingFaceWriter {
                 throw InputFiles.unreadable(folder, e);
             }
         }
+        replace(folder, others);
+    }
+
+    /** As {@link #save}, but deletes whatever the folder held: for a caller that owns it. */
+    public void replace(Path folder, AtomicFiles.Body<Path> others) {
         AtomicFiles.replaceFolder(folder, bytes(), temp -> {
             write(temp);
             others.write(temp);

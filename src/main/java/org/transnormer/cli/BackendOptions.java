@@ -10,15 +10,17 @@ import picocli.CommandLine.Option;
 /** Which backend computes, in which type, with how many threads. */
 final class BackendOptions {
     @Option(names = "--backend", paramLabel = "NAME",
-            description = "scalar (the executable spec), vector (fast, the default)")
+            description = "scalar (the executable spec) or vector (fast, the default)")
     private BackendKind kind;
 
     @Option(names = "--dtype", paramLabel = "TYPE",
-            description = "f64, f32 or bf16 on scalar; f32 or bf16 (weights only) on vector; default f32")
+            description = "scalar: f64, f32, bf16; vector: f32, bf16 (weights only); default f32")
     private DType dtype;
 
     @Option(names = "--threads", paramLabel = "N", description = "threads of the vector backend; default: all cores")
-    private int threads;
+    private Integer threads;
+
+    private boolean continued;
 
     BackendKind kind() {
         return kind == null ? BackendKind.VECTOR : kind;
@@ -33,19 +35,35 @@ final class BackendOptions {
     }
 
     int threads() {
-        if (threads < 0) {
+        if (threads != null && threads < 1) {
             throw new IllegalArgumentException("--threads must be 1 or more, not " + threads);
         }
-        return threads == 0 ? Runtime.getRuntime().availableProcessors() : threads;
+        return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
     }
 
     Backend open(Memory memory) {
         return kind().open(precision(), memory, threads());
     }
 
+    /**
+     * What to use where nothing was asked for: what an earlier run used.
+     *
+     * @throws IllegalArgumentException if another type was asked for: moments and master weights would not fit
+     */
+    void continueWith(BackendKind earlierKind, DType earlierType) {
+        if (dtype != null && dtype != earlierType) {
+            throw new IllegalArgumentException("the run computes in %s and cannot go on in %s"
+                    .formatted(earlierType, dtype));
+        }
+        dtype = earlierType;
+        continued = kind == null;
+        kind = continued ? earlierKind : kind;
+    }
+
     /** Which backend runs, and why. */
     String describe(Backend backend) {
-        return "backend: %s; %s".formatted(backend.describe(),
-                kind == null ? "the fastest on this machine" : "asked for with --backend");
+        String reason = kind == null ? "the fastest on this machine"
+                : continued ? "as before" : "asked for with --backend";
+        return "backend: %s; %s".formatted(backend.describe(), reason);
     }
 }

@@ -10,40 +10,48 @@ final class Progress {
     private static final long LOG_INTERVAL = Duration.ofSeconds(5).toNanos();
     private final PrintWriter out;
     private final long steps;
-    private final boolean terminal = System.console() != null && System.console().isTerminal();
     private final long first;
+    private final boolean terminal = System.console() != null && System.console().isTerminal();
+    private final long interval = terminal ? TERMINAL_INTERVAL : LOG_INTERVAL;
     private final long start = System.nanoTime();
+    private long shown = start - interval;
+    private boolean dirty;
     private long paused;
     private long pausedAt;
-    private long shown;
     private long tokens;
 
-    /** @param first steps that were done before */
+    /**
+     * @param steps steps of the whole run
+     * @param first steps that were done before
+     */
     Progress(PrintWriter out, long steps, long first) {
         this.out = out;
         this.steps = steps;
         this.first = first;
     }
 
-    void step(Trainer.Outcome outcome) {
+    synchronized void step(Trainer.Outcome outcome) {
         tokens += outcome.tokens();
         long now = System.nanoTime();
-        boolean last = outcome.step() == steps;
-        if (!last && now - shown < (terminal ? TERMINAL_INTERVAL : LOG_INTERVAL)) {
+        if (now - shown < interval && outcome.step() < steps) {
             return;
         }
         shown = now;
-        double seconds = (now - start - paused) / 1e9;
-        long left = Math.round(seconds / (outcome.step() - first) * (steps - outcome.step()));
-        String line = "step %,d of %,d (%d %%)  loss %.4f  gradient %.2f  lr %.2e  %,.0f tokens/s  %s left".formatted(
-                outcome.step(), steps, 100 * outcome.step() / steps, outcome.loss(), outcome.gradientNorm(),
-                outcome.learningRate(), tokens / seconds, time(left));
+        String line = line(outcome, (now - start - paused) / 1e9);
         if (terminal) {
-            out.print("\r\u001b[K" + line + (last ? System.lineSeparator() : ""));
+            out.print("\r\u001b[K" + line);
+            dirty = true;
         } else {
             out.println(line);
         }
         out.flush();
+    }
+
+    /** Rate and time left are means over this process's steps. */
+    private String line(Trainer.Outcome o, double seconds) {
+        long left = Math.round(seconds / (o.step() - first) * (steps - o.step()));
+        return "%d/%d  loss %.4f  gradient %.3g  lr %.2e  %,.0f tokens/s  %s left".formatted(o.step(), steps, o.loss(),
+                o.gradientNorm(), o.learningRate(), tokens / seconds, time(left));
     }
 
     /** The time until {@link #resume} is not training time. */
@@ -55,8 +63,13 @@ final class Progress {
         paused += System.nanoTime() - pausedAt;
     }
 
-    void note(String text) {
-        out.println((terminal ? "\r\u001b[K" : "") + text);
+    /** A line of its own, that stays; from any thread. */
+    synchronized void note(String text) {
+        if (dirty) {
+            out.println();
+            dirty = false;
+        }
+        out.println(text);
         out.flush();
     }
 

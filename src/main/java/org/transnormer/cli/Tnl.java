@@ -1,5 +1,6 @@
 package org.transnormer.cli;
 
+import java.util.Locale;
 import java.util.Map;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -20,6 +21,8 @@ public final class Tnl implements Runnable {
     private Tnl() {}
 
     public static void main(String[] args) {
+        // A comma in a number would be a point elsewhere, and some program reads these numbers.
+        Locale.setDefault(Locale.Category.FORMAT, Locale.ROOT);
         System.exit(execute(commandLine(), args));
     }
 

@@ -21,7 +21,7 @@ import org.transnormer.train.TrainingRun;
 
 /**
  * Steps, evaluations and checkpoints until the run is done or is asked to stop: Ctrl-C and SIGTERM finish the step at
- * hand, save, and exit with 130 or 143.
+ * hand, save, and exit with 130 or 143, the status that Java gives a process ended by a signal.
  */
 final class TrainingLoop {
     private static final long SAVE_SECONDS = 120;
@@ -44,86 +44,108 @@ final class TrainingLoop {
         this.progress = new Progress(out, folder.description().settings().steps(), run.trainer().step());
     }
 
-    int run() throws IOException {
+    /**
+     * Runs to the end, or to where it is asked to stop; what is there is saved then.
+     *
+     * @throws org.transnormer.EnvironmentException if the loss is no number any more
+     */
+    void run() throws IOException {
         Thread onSignal = new Thread(this::awaitSave, "tnl-stop");
         Runtime.getRuntime().addShutdownHook(onSignal);
         try (MetricsLog metrics = folder.metrics(run.trainer().step())) {
             train(metrics);
+            finish();
         } finally {
             saved.countDown();
+            forget(onSignal);
         }
-        if (interrupted) {
-            return ExitCode.OK;
+        if (!interrupted) {
+            sample();
         }
-        Runtime.getRuntime().removeShutdownHook(onSignal);
-        out.printf("loss plot: %s%nmodel: %s%n", folder.plot(), folder.model());
-        sample();
-        return ExitCode.OK;
     }
 
     private void train(MetricsLog metrics) throws IOException {
         TrainSettings settings = folder.description().settings();
         Trainer trainer = run.trainer();
+        long safe = trainer.step();
         while (trainer.step() < settings.steps() && !interrupted) {
             Trainer.Outcome outcome = trainer.next();
             metrics.write(MetricsLog.line(outcome.step()).put(MetricsLog.LOSS, outcome.loss())
                     .put(MetricsLog.GRADIENT_NORM, outcome.gradientNorm())
                     .put(MetricsLog.LEARNING_RATE, outcome.learningRate()).put("tokens", outcome.tokens()));
             progress.step(outcome);
-            boolean last = outcome.step() == settings.steps();
-            if (last || due(outcome.step(), settings.evaluateEvery())) {
+            progress.pause();
+            // Evaluated even when asked to stop: the log must not lack a line that an undisturbed run's has.
+            if (outcome.step() == settings.steps() || due(outcome.step(), settings.evaluateEvery())) {
                 evaluate(metrics, outcome.step());
             }
-            if (last || interrupted || due(outcome.step(), settings.checkpointEvery())) {
+            if (due(outcome.step(), settings.checkpointEvery())) {
                 folder.save(run, backend.precision(), tokenizer);
+                safe = outcome.step();
             }
+            progress.resume();
         }
-        if (interrupted) {
-            progress.note("stopped after step %,d; go on with: tnl train --resume %s".formatted(trainer.step(),
-                    folder.path()));
-        } else {
-            folder.saveModel(run, backend.precision(), tokenizer);
+        if (trainer.step() > safe) {
+            folder.save(run, backend.precision(), tokenizer);
         }
     }
 
+    private void finish() throws IOException {
+        long step = run.trainer().step();
+        if (step < folder.description().settings().steps()) {
+            folder.plot();
+            progress.note("stopped after step %d; go on with: tnl train --resume %s".formatted(step, folder.path()));
+            return;
+        }
+        folder.saveModel(run, backend.precision(), tokenizer);
+        progress.note("model: %s%nloss plot: %s".formatted(folder.model(), folder.plot()));
+    }
+
     private void evaluate(MetricsLog metrics, long step) throws IOException {
-        progress.pause();
         Evaluation.Result result = run.evaluation().run();
         metrics.write(MetricsLog.line(step).put(MetricsLog.HELD_OUT_LOSS, result.nats()).put("bits_per_byte",
                 result.bitsPerByte()));
-        progress.note("step %,d: held-out loss %.4f nats, perplexity %.2f, %.4f bits per byte".formatted(step,
+        progress.note("step %d: held-out loss %.4f nats, perplexity %.2f, %.4f bits per byte".formatted(step,
                 result.nats(), result.perplexity(), result.bitsPerByte()));
-        progress.resume();
     }
 
     private void sample() {
         TransNormer model = new TransNormer(backend, Communicator.single(), run.model().config(), run.weights(),
                 TransNormer.Mode.INFERENCE, 1);
+        SamplerConfig sampling = new SamplerConfig(0.7, 0, 0.95, 1, 0, folder.description().settings().seed());
         Generator generator = new Generator(new RobustInference(backend, model, 1), tokenizer,
-                new Sampler(new SamplerConfig(0.7, 0, 0.95, 1, 0, folder.description().settings().seed()),
-                        model.config().vocabulary()));
+                new Sampler(sampling, tokenizer.vocabularySize()));
         out.println("sample:");
         generator.generate("", SAMPLE_TOKENS, 0, text -> {
             out.print(text);
             out.flush();
         });
         out.println();
+        out.flush();
     }
 
     private static boolean due(long step, long every) {
         return every > 0 && step % every == 0;
     }
 
-    /** Runs when the machine is told to stop: the exit waits until the step at hand is finished and saved. */
+    /** Runs when the process is told to stop: its exit waits until the step at hand is finished and saved. */
     private void awaitSave() {
         interrupted = true;
+        progress.note("stopping as soon as the step at hand is saved");
         try {
             if (!saved.await(SAVE_SECONDS, TimeUnit.SECONDS)) {
-                out.println("the step at hand did not end in time; the last checkpoint stands");
+                progress.note("the step at hand did not end in time; the last checkpoint stands");
             }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
-        out.flush();
+    }
+
+    private static void forget(Thread hook) {
+        try {
+            Runtime.getRuntime().removeShutdownHook(hook);
+        } catch (IllegalStateException e) {
+            // The process is ending; the hook runs, or has run.
+        }
     }
 }

@@ -12,7 +12,6 @@ import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Parameter;
 import org.transnormer.model.ReleasedConfig;
 import org.transnormer.model.Weights;
-import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.PlanMemory;
 import org.transnormer.tensor.Tensor;
@@ -65,8 +64,7 @@ public final class ModelFolder {
 
     /** Writes a model, its matrices in the type that it computes with. */
     public static HuggingFaceWriter writer(ModelConfig config, Weights weights, Precision precision) {
-        DType dtype = precision.weights() == DType.F64 ? DType.F32 : precision.weights();
-        return new HuggingFaceWriter(HfConfig.of(ReleasedConfig.toJson(config)), tensors(weights), dtype,
+        return new HuggingFaceWriter(HfConfig.of(ReleasedConfig.toJson(config)), tensors(weights), precision.weights(),
                 HuggingFaceWriter.SHARD_BYTES);
     }
 }

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.eclipse.collections.api.list.ImmutableList;
 import org.transnormer.InputException;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
@@ -88,6 +89,11 @@ public final class RunFolder {
         return folder;
     }
 
+    /** Whether a path is the folder of a run. */
+    public static boolean isRun(Path path) {
+        return Files.isRegularFile(path.resolve(RUN));
+    }
+
     /**
      * Opens a run that was started earlier.
      *
@@ -95,7 +101,7 @@ public final class RunFolder {
      */
     public static RunFolder open(Path path) {
         Path file = path.resolve(RUN);
-        if (!Files.isRegularFile(file)) {
+        if (!isRun(path)) {
             throw new InputException(path.toString(), "is not a run folder: it has no " + RUN,
                     "give the folder that tnl train printed");
         }
@@ -115,11 +121,9 @@ public final class RunFolder {
         }
     }
 
-    /** The same run with other settings: more steps, say. */
+    /** The same run with another description, which is written when the run is restored. */
     public RunFolder with(Description changed) {
-        RunFolder folder = new RunFolder(path, changed);
-        folder.describe();
-        return folder;
+        return new RunFolder(path, changed);
     }
 
     private void describe() {
@@ -137,6 +141,28 @@ public final class RunFolder {
     /** The finished model. */
     public Path model() {
         return path.resolve("model");
+    }
+
+    /**
+     * The model folder that the run stands for: the finished model, or the last checkpoint while the run goes on.
+     *
+     * @throws InputException if there is none yet
+     */
+    public Path newestModel() {
+        ImmutableList<RunCheckpoints.Found> saved = checkpoints().complete();
+        boolean finished = saved.isEmpty() || saved.getLast().step() >= description.settings().steps();
+        if (finished && Files.isDirectory(model())) {
+            return model();
+        }
+        if (saved.isEmpty()) {
+            throw new InputException(path.toString(), "has no model yet", "wait for the run's first checkpoint");
+        }
+        return saved.getLast().path();
+    }
+
+    /** Whether the finished model is there. */
+    public boolean isFinished() {
+        return Files.isDirectory(model()) && newestModel().equals(model());
     }
 
     /** The log, ready to go on after a step. */
@@ -165,13 +191,13 @@ public final class RunFolder {
                 optimizerTensors(run), tokenizer::save);
     }
 
-    /** Saves the model alone. */
+    /** Saves the model alone, in place of the one that stood there before the run was given more steps. */
     public void saveModel(TrainingRun run, Precision precision, Tokenizer tokenizer) {
-        ModelFolder.writer(description.config(), run.weights(), precision).save(model(), tokenizer::save);
+        ModelFolder.writer(description.config(), run.weights(), precision).replace(model(), tokenizer::save);
     }
 
     /**
-     * Brings a run to where its last complete checkpoint was taken.
+     * Brings a run to where its last complete checkpoint was taken, and records the description that it goes on with.
      *
      * @throws InputException if there is none
      */
@@ -179,11 +205,24 @@ public final class RunFolder {
         Path latest = checkpoints().latest().orElseThrow(() -> new InputException(path.toString(),
                 "has no complete checkpoint", "start the run again in another folder"));
         try (RunCheckpoint checkpoint = RunCheckpoint.open(latest)) {
+            long step = checkpoint.state().step();
+            if (step > description.settings().steps()) {
+                throw new InputException(path.toString(), "has %d steps already".formatted(step), "give more --steps");
+            }
             checkpoint.model().readInto(ModelFolder.tensors(run.weights()));
             checkpoint.readOptimizer(optimizerTensors(run));
-            run.trainer().resumeAfter(checkpoint.state().step());
-            run.batches().seek(((Number) checkpoint.state().data().get("position")).longValue());
+            run.trainer().resumeAfter(step);
+            run.batches().seek(position(checkpoint.state(), latest));
         }
+        describe();
+    }
+
+    private static long position(RunState state, Path checkpoint) {
+        if (state.data().get("position") instanceof Number position) {
+            return position.longValue();
+        }
+        throw new InputException(checkpoint.toString(), "does not say where the data stood",
+                "move it away to resume from an earlier checkpoint");
     }
 
     private RunCheckpoints checkpoints() {

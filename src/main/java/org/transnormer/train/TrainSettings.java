@@ -39,9 +39,10 @@ public record TrainSettings(List<String> data, double heldOut, int rows, long le
         check(steps >= 1, "--steps", steps, "1 or more");
         check(learningRate > 0 && learningRate < 10, "--lr", learningRate, "above 0 and below 10");
         check(floor >= 0 && floor <= 1, "--lr-floor", floor, "a share of the peak from 0 to 1");
-        check(warmup >= 0 && warmup <= steps, "--warmup", warmup, "0 to the number of steps");
+        check(warmup >= 0 && warmup < steps, "--warmup", warmup, "0 or more and less than --steps");
         check(LearningRate.NAMES.contains(schedule), "--schedule", schedule, "one of " + LearningRate.NAMES);
-        check(decay >= 0 && decay <= steps - warmup, "--lr-decay", decay, "0 to the steps after warm-up");
+        check(!schedule.equals("wsd") || decay >= 1 && decay <= steps - warmup, "--lr-decay", decay,
+                "1 to the steps after warm-up");
         check(weightDecay >= 0, "--weight-decay", weightDecay, "0 or more");
         check(beta1 >= 0 && beta1 < 1, "--beta1", beta1, "from 0 to below 1");
         check(beta2 >= 0 && beta2 < 1, "--beta2", beta2, "from 0 to below 1");
@@ -57,12 +58,12 @@ public record TrainSettings(List<String> data, double heldOut, int rows, long le
         return rows * length * microBatches;
     }
 
-    /** The same run with another end. */
+    /** The same run with another end; how often it is evaluated and saved stays. */
     public TrainSettings withSteps(long changed) {
         return new TrainSettings(data, heldOut, rows, length, microBatches, changed, seed, schedule, learningRate,
                 floor,
-                Math.min(warmup, changed), Math.min(decay, changed - Math.min(warmup, changed)), weightDecay, beta1,
-                beta2, epsilon, clip, evaluateEvery, checkpointEvery, keep);
+                Math.clamp(changed - 1, 0, warmup), decay, weightDecay, beta1, beta2, epsilon, clip, evaluateEvery,
+                checkpointEvery, keep);
     }
 
     private static void check(boolean ok, String flag, Object value, String range) {
