@@ -4,8 +4,8 @@ import java.util.List;
 
 /** The headings of {@code tnl --help}, each with its commands: classes of this package, in the order shown. */
 enum CommandGroup {
-    USE("Use"),
-    TRAIN("Train", TrainCommand.class),
+    USE("Use", GenerateCommand.class),
+    TRAIN("Train", TrainCommand.class, EvalCommand.class),
     VERIFY("Verify"),
     FILES("Files"),
     MACHINE("Machine");
