@@ -18,7 +18,7 @@ import org.transnormer.tensor.Tensor;
  * Memory and one instance of every leaf component. Model, trainer and parallel schemes are written once, against this
  * interface. Component calls only enqueue work; the host reads results at named points (loss, token). SPEC section 1.
  */
-public sealed interface Backend extends AutoCloseable permits ScalarBackend, VectorBackend {
+public sealed interface Backend extends AutoCloseable permits ObservedBackend, ScalarBackend, VectorBackend {
 
     /** What runs, for people: backend, precision, threads, vector width. */
     String describe();

@@ -6,7 +6,7 @@ import java.util.List;
 enum CommandGroup {
     USE("Use", GenerateCommand.class),
     TRAIN("Train", TrainCommand.class, EvalCommand.class),
-    VERIFY("Verify"),
+    VERIFY("Verify", BenchCommand.class),
     FILES("Files"),
     MACHINE("Machine");
 

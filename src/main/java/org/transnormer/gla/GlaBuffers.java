@@ -140,10 +140,6 @@ public final class GlaBuffers {
             }
         }
 
-        long maxTokens() {
-            return normedBuffer.maxTokens();
-        }
-
         void bind(long tokens) {
             if (normed != null && normed.dim(0) == tokens) {
                 return;

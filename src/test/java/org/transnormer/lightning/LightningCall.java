@@ -14,7 +14,7 @@ import org.transnormer.verify.Comparison;
 /** The arguments of a {@link LightningCase}: inputs filled, outputs poisoned. */
 final class LightningCall implements AutoCloseable {
     /** Of real models, none, next to none, and such that little or nothing is left after one token. */
-    private static final double[] RATES = { 0, 4e-8, 0.0039, 0.1, 0.5, 0.84, 2, 8, 100, 1e6 };
+    private static final double[] RATES = {0, 4e-8, 0.0039, 0.1, 0.5, 0.84, 2, 8, 100, 1e6};
 
     final LightningCase shape;
     final DType dtype;
@@ -115,7 +115,7 @@ final class LightningCall implements AutoCloseable {
     /** The same inputs without their signs, F64. */
     LightningCall magnitudes() {
         LightningCall call = as(DType.F64);
-        for (Tensor x : new Tensor[] { call.q, call.k, call.v, call.dout, call.initial, call.dlast }) {
+        for (Tensor x : new Tensor[] {call.q, call.k, call.v, call.dout, call.initial, call.dlast}) {
             for (long i = 0; x != null && i < x.size(); i++) {
                 x.setFlat(i, Math.abs(x.getFlat(i)));
             }

@@ -1,0 +1,169 @@
+package org.transnormer.backend;
+
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Proxy;
+import java.util.EnumMap;
+import java.util.Map;
+import org.transnormer.activation.Activation;
+import org.transnormer.adamw.AdamW;
+import org.transnormer.adamw.GradientNorm;
+import org.transnormer.embedding.Embedding;
+import org.transnormer.lightning.LightningAttention;
+import org.transnormer.linear.Linear;
+import org.transnormer.loss.CrossEntropy;
+import org.transnormer.lrpe.Lrpe;
+import org.transnormer.product.Product;
+import org.transnormer.srmsnorm.LayerNorm;
+import org.transnormer.srmsnorm.Norm;
+import org.transnormer.srmsnorm.NormType;
+import org.transnormer.srmsnorm.RmsNorm;
+import org.transnormer.srmsnorm.SrmsNorm;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.Tensor;
+
+/**
+ * Another backend, each of whose leaf calls is timed and reported. The leaves do not call each other through a backend,
+ * so the times do not overlap. It costs a reflective call each; the results are the other backend's.
+ */
+public final class ObservedBackend implements Backend {
+
+    /** Sees each call after it returned. */
+    @FunctionalInterface
+    public interface Observer {
+        /**
+         * @param component simple name of the leaf's interface
+         * @param method its method
+         * @param arguments as they were given
+         * @param nanos time it took
+         */
+        void called(String component, String method, Object[] arguments, long nanos);
+    }
+
+    private final Backend backend;
+    private final Observer observer;
+    private final Map<NormType, Norm> norms = new EnumMap<>(NormType.class);
+    private final Lrpe lrpe;
+    private final LightningAttention lightning;
+    private final Linear linear;
+    private final Activation activation;
+    private final Product product;
+    private final Embedding embedding;
+    private final CrossEntropy crossEntropy;
+    private final AdamW adamW;
+    private final GradientNorm gradientNorm;
+
+    /** @param backend does the work; closed with this one */
+    public ObservedBackend(Backend backend, Observer observer) {
+        this.backend = backend;
+        this.observer = observer;
+        norms.put(NormType.SRMSNORM, observed(SrmsNorm.class, backend.norm(NormType.SRMSNORM)));
+        norms.put(NormType.RMSNORM, observed(RmsNorm.class, backend.norm(NormType.RMSNORM)));
+        norms.put(NormType.LAYERNORM, observed(LayerNorm.class, backend.norm(NormType.LAYERNORM)));
+        lrpe = observed(Lrpe.class, backend.lrpe());
+        lightning = observed(LightningAttention.class, backend.lightning());
+        linear = observed(Linear.class, backend.linear());
+        activation = observed(Activation.class, backend.activation());
+        product = observed(Product.class, backend.product());
+        embedding = observed(Embedding.class, backend.embedding());
+        crossEntropy = observed(CrossEntropy.class, backend.crossEntropy());
+        adamW = observed(AdamW.class, backend.adamW());
+        gradientNorm = observed(GradientNorm.class, backend.gradientNorm());
+    }
+
+    private <T> T observed(Class<T> component, Object leaf) {
+        return component.cast(Proxy.newProxyInstance(component.getClassLoader(), new Class<?>[] {component},
+                (proxy, method, arguments) -> {
+                    long start = System.nanoTime();
+                    try {
+                        return method.invoke(leaf, arguments);
+                    } catch (InvocationTargetException e) {
+                        throw e.getCause();
+                    } finally {
+                        observer.called(component.getSimpleName(), method.getName(), arguments,
+                                System.nanoTime() - start);
+                    }
+                }));
+    }
+
+    @Override
+    public String describe() {
+        return backend.describe();
+    }
+
+    @Override
+    public Precision precision() {
+        return backend.precision();
+    }
+
+    @Override
+    public Memory memory() {
+        return backend.memory();
+    }
+
+    @Override
+    public Norm norm(NormType type) {
+        return norms.get(type);
+    }
+
+    @Override
+    public Lrpe lrpe() {
+        return lrpe;
+    }
+
+    @Override
+    public LightningAttention lightning() {
+        return lightning;
+    }
+
+    @Override
+    public Linear linear() {
+        return linear;
+    }
+
+    @Override
+    public Activation activation() {
+        return activation;
+    }
+
+    @Override
+    public Product product() {
+        return product;
+    }
+
+    @Override
+    public Embedding embedding() {
+        return embedding;
+    }
+
+    @Override
+    public CrossEntropy crossEntropy() {
+        return crossEntropy;
+    }
+
+    @Override
+    public AdamW adamW() {
+        return adamW;
+    }
+
+    @Override
+    public GradientNorm gradientNorm() {
+        return gradientNorm;
+    }
+
+    @Override
+    public void zero(Tensor x) {
+        long start = System.nanoTime();
+        backend.zero(x);
+        observer.called("Backend", "zero", new Object[] {x}, System.nanoTime() - start);
+    }
+
+    @Override
+    public void commit() {
+        backend.commit();
+    }
+
+    @Override
+    public void close() {
+        backend.close();
+    }
+}

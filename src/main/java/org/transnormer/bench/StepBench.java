@@ -1,0 +1,138 @@
+package org.transnormer.bench;
+
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.transnormer.adamw.AdamW;
+import org.transnormer.adamw.LearningRate;
+import org.transnormer.backend.Backend;
+import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.ObservedBackend;
+import org.transnormer.backend.Precision;
+import org.transnormer.bench.GemmShape.Direction;
+import org.transnormer.model.ModelConfig;
+import org.transnormer.model.TransNormer;
+import org.transnormer.model.Weights;
+import org.transnormer.parallel.Communicator;
+import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.MemoryPlan;
+import org.transnormer.train.Optimizer;
+import org.transnormer.train.Trainer;
+
+/**
+ * A whole training step on random tokens: forward, backward, clipping, AdamW.
+ *
+ * @param config of the model
+ * @param rows sequences of a step
+ * @param length tokens of a sequence
+ */
+public record StepBench(ModelConfig config, int rows, long length) {
+
+    /**
+     * What a step came to.
+     *
+     * @param step time of one step
+     * @param allocated bytes on the Java heap per step, all threads
+     * @param plan tensors
+     */
+    public record Result(Timing step, double allocated, MemoryPlan plan) {
+    }
+
+    /**
+     * One leaf call's part in a step.
+     *
+     * @param call component and method
+     * @param nanos per step, its calls together
+     * @param calls per step
+     */
+    public record Part(String call, double nanos, double calls) {
+    }
+
+    /**
+     * Every product of activations with a matrix that a step computes: forward, gradient of the input, gradient of the
+     * matrix. The products inside the attention are not among them.
+     */
+    public List<GemmShape> products() {
+        long tokens = rows * length;
+        List<GemmShape> shapes = new ArrayList<>();
+        for (Direction direction : Direction.values()) {
+            for (int layer = 0; layer < config.layers(); layer++) {
+                long projected = (long) config.projectionGroups() * config.hidden();
+                shapes.add(new GemmShape(direction, tokens, config.width(), projected));
+                shapes.add(new GemmShape(direction, tokens, config.hidden(), config.width()));
+                shapes.add(new GemmShape(direction, tokens, config.width(), 2L * config.gluWidth()));
+                shapes.add(new GemmShape(direction, tokens, config.gluWidth(), config.width()));
+            }
+            shapes.add(new GemmShape(direction, tokens, config.width(), config.paddedVocabulary()));
+        }
+        return shapes;
+    }
+
+    /** Floating-point operations of {@link #products}. */
+    public double flops() {
+        return products().stream().mapToDouble(GemmShape::flops).sum();
+    }
+
+    /**
+     * What the products alone would take if each ran at the rate of its direction.
+     *
+     * @param rates results for one shape in all three directions
+     * @return nanoseconds
+     */
+    public double productNanos(List<GemmBench.Result> rates) {
+        double nanos = 0;
+        for (GemmBench.Result rate : rates) {
+            nanos += products().stream().filter(shape -> shape.direction() == rate.shape().direction())
+                    .mapToDouble(GemmShape::flops).sum() / rate.gflops();
+        }
+        return nanos;
+    }
+
+    /** Times steps. */
+    public Result run(BackendKind kind, Precision precision, int threads, double seconds) {
+        try (HostMemory memory = new HostMemory(); Backend backend = kind.open(precision, memory, threads)) {
+            Trainer trainer = trainer(backend);
+            Timing timing = Timing.of(seconds, trainer::next);
+            double allocated = HeapAllocation.bytesPerCall(Math.clamp(timing.rounds(), 1, 20), trainer::next);
+            return new Result(timing, allocated, memory.plan());
+        }
+    }
+
+    /** Times every leaf call of some steps, in a run of its own; the most expensive first. */
+    public List<Part> profile(BackendKind kind, Precision precision, int threads, double seconds) {
+        Map<String, long[]> times = new TreeMap<>();
+        try (HostMemory memory = new HostMemory();
+                Backend backend = new ObservedBackend(kind.open(precision, memory, threads),
+                        (component, method, arguments, nanos) -> {
+                            long[] sum = times.computeIfAbsent(component + "." + method, name -> new long[2]);
+                            sum[0] += nanos;
+                            sum[1]++;
+                        })) {
+            Trainer trainer = trainer(backend);
+            int steps = Timing.of(seconds / 2, trainer::next).rounds();
+            times.clear();
+            for (int i = 0; i < steps; i++) {
+                trainer.next();
+            }
+            return times.entrySet().stream()
+                    .map(e -> new Part(e.getKey(), (double) e.getValue()[0] / steps, (double) e.getValue()[1] / steps))
+                    .sorted(Comparator.comparingDouble(Part::nanos).reversed()).toList();
+        }
+    }
+
+    private Trainer trainer(Backend backend) {
+        Weights weights = new Weights(config, backend.precision(), backend.memory(), true);
+        TransNormer model = new TransNormer(backend, Communicator.single(), config, weights, TransNormer.Mode.TRAINING,
+                rows * length);
+        Optimizer optimizer = new Optimizer(backend, Communicator.single(), weights,
+                new AdamW.Constants(0.9, 0.95, 1e-8, 0.1), 1);
+        Trainer trainer = new Trainer(backend, model, optimizer, new LearningRate.Constant(1e-4, 0),
+                new RandomTokens(rows, length, config.vocabulary()), 1);
+        backend.commit();
+        weights.initialise(1);
+        optimizer.adoptWeights();
+        return trainer;
+    }
+}

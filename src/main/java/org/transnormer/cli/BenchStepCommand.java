@@ -1,0 +1,110 @@
+package org.transnormer.cli;
+
+import java.io.PrintWriter;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.Precision;
+import org.transnormer.bench.GemmBench;
+import org.transnormer.bench.ProcessMemory;
+import org.transnormer.bench.StepBench;
+import org.transnormer.bench.Timing;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code tnl bench step}. */
+@Command(name = "step", mixinStandardHelpOptions = true, sortOptions = false, abbreviateSynopsis = true,
+        description = "A training step on random tokens, beside what the rate of the products alone would allow.")
+final class BenchStepCommand implements Callable<Integer> {
+    private static final double MILLI = 1e6;
+    private static final double MEBI = 1 << 20;
+
+    @Spec
+    private CommandSpec spec;
+
+    @Option(names = "--preset", paramLabel = "NAME", completionCandidates = PresetNames.class,
+            description = "model shape: ${COMPLETION-CANDIDATES}; default ${DEFAULT-VALUE}", defaultValue = "peer-cpu")
+    private String preset;
+
+    @Option(names = "--batch", paramLabel = "N", description = "sequences; default ${DEFAULT-VALUE}",
+            defaultValue = "4")
+    private int batch;
+
+    @Option(names = "--sequence", paramLabel = "N", description = "tokens per sequence; default ${DEFAULT-VALUE}",
+            defaultValue = "256")
+    private long sequence;
+
+    @Option(names = "--size", paramLabel = "N",
+            description = "of the square product whose rate is compared with; default ${DEFAULT-VALUE}",
+            defaultValue = "1024")
+    private int size;
+
+    @Option(names = "--profile", description = "also time each component, in a run of its own")
+    private boolean profile;
+
+    @Mixin
+    private BenchOptions options;
+
+    @Override
+    public Integer call() {
+        StepBench bench = new StepBench(BenchOptions.config(preset), batch, sequence);
+        BackendKind kind = options.backend().kind();
+        Precision precision = options.backend().precision();
+        int threads = options.backend().threads();
+        BenchReport report = new BenchReport("step", options).set("preset", preset)
+                .set("parameters", bench.config().parameterCount()).set("vocabulary", bench.config().vocabulary())
+                .set("batch", batch).set("sequence", sequence);
+        StepBench.Result result = bench.run(kind, precision, threads, options.seconds());
+        double peak = ProcessMemory.peak().orElse(0);
+        time(report, result.step());
+        products(report, bench, result.step(), threads);
+        report.figure("heap bytes per step", "%,.0f", result.allocated());
+        report.figure("peak memory MiB", "%,.1f", peak / MEBI);
+        report.figure("planned tensors MiB", "%,.1f", result.plan().total() / MEBI);
+        if (profile) {
+            profile(report, bench.profile(kind, precision, threads, options.seconds()));
+        }
+        PrintWriter out = spec.commandLine().getOut();
+        report.print(out, options.json());
+        return ExitCode.OK;
+    }
+
+    private void time(BenchReport report, Timing step) {
+        report.figure("ms per step, median", "%,.2f", step.median() / MILLI);
+        report.figure("ms per step, best", "%,.2f", step.best() / MILLI);
+        report.figure("steps timed", "%,.0f", step.rounds());
+        report.figure("steps of warm-up", "%,.0f", step.warmUp());
+        report.figure("tokens/s", "%,.0f", batch * sequence / (step.median() / 1e9));
+    }
+
+    /** The rate is that of the vector twin: there is nothing to measure the spec against. */
+    private void products(BenchReport report, StepBench bench, Timing step, int threads) {
+        report.set("size", size);
+        report.figure("GFLOP of products per step", "%,.3f", bench.flops() / 1e9);
+        if (options.backend().kind() != BackendKind.VECTOR) {
+            return;
+        }
+        List<GemmBench.Result> rates = GemmBench.run(BenchOptions.square(size),
+                options.backend().precision().weights(), threads, options.gemmRounds(), null);
+        double nanos = bench.productNanos(rates);
+        report.figure("GFLOP/s of products of that size", "%,.1f", bench.flops() / nanos);
+        report.figure("ms of products at that rate", "%,.2f", nanos / MILLI);
+        report.figure("share of the step %", "%.1f", 100 * nanos / step.median());
+    }
+
+    private static void profile(BenchReport report, List<StepBench.Part> parts) {
+        double all = parts.stream().mapToDouble(StepBench.Part::nanos).sum();
+        List<List<Object>> rows = new ArrayList<>();
+        for (StepBench.Part part : parts) {
+            rows.add(BenchReport.row(part.call(), part.nanos() / MILLI, 100 * part.nanos() / all, part.calls()));
+        }
+        rows.add(BenchReport.row("together", all / MILLI, 100.0, parts.stream().mapToDouble(StepBench.Part::calls)
+                .sum()));
+        report.table("profile", BenchReport.columns("component", "%s", "ms/step", "%,.3f", "share %", "%.1f",
+                "calls/step", "%,.0f"), rows);
+    }
+}
