@@ -84,6 +84,15 @@ public final class Gla implements TokenMixer {
         this.rates = rates;
         this.saved = saved;
         this.scratch = scratch;
+        reserve(scratch.maxTokens());
+    }
+
+    private void reserve(long tokens) {
+        int sequences = (int) Math.min(tokens, Integer.MAX_VALUE);
+        backend.linear().reserve(tokens, parameters.qkvu().dim(1), parameters.qkvu().dim(0));
+        backend.linear().reserve(tokens, parameters.out().dim(1), parameters.out().dim(0));
+        backend.lrpe().reserve(tokens, settings.heads(), settings.headDim());
+        backend.lightning().reserve(tokens, sequences, settings.heads(), (int) keyDim(), settings.headDim());
     }
 
     @Override

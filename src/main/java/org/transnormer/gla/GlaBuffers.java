@@ -140,6 +140,10 @@ public final class GlaBuffers {
             }
         }
 
+        long maxTokens() {
+            return normedBuffer.maxTokens();
+        }
+
         void bind(long tokens) {
             if (normed != null && normed.dim(0) == tokens) {
                 return;

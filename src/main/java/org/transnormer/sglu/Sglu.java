@@ -54,6 +54,8 @@ public final class Sglu implements ChannelMixer {
         this.gradients = gradients;
         this.saved = saved;
         this.scratch = scratch;
+        backend.linear().reserve(scratch.maxTokens(), parameters.up().dim(1), parameters.up().dim(0));
+        backend.linear().reserve(scratch.maxTokens(), parameters.down().dim(1), parameters.down().dim(0));
     }
 
     @Override

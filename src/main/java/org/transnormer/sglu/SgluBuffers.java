@@ -88,6 +88,10 @@ public final class SgluBuffers {
                     norm == NormType.LAYERNORM ? 2 : 1) : null;
         }
 
+        long maxTokens() {
+            return normedBuffer.maxTokens();
+        }
+
         void bind(long tokens) {
             if (normed != null && normed.dim(0) == tokens) {
                 return;

@@ -55,7 +55,7 @@ public final class RmsNormVector implements RmsNorm {
         Rows.run(workers, x.dim(0), d, t -> {
             double product = gate == null
                     ? VectorSums.dot(x.segment(), at(x, t), w.segment(), w.byteOffset(), dy.segment(), at(dy, t), d)
-                    : VectorSums.dot(x.segment(), at(x, t), w.segment(), w.byteOffset(), gate.segment(), at(gate, t),
+                    : VectorSums.dot(x.segment(), at(x, t), gate.segment(), at(gate, t), w.segment(), w.byteOffset(),
                             dy.segment(), at(dy, t), d);
             sums.set(t, 0, reciprocal(statistics, t, width) * product);
         });

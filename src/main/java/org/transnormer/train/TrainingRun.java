@@ -34,8 +34,7 @@ public final class TrainingRun {
         optimizer = new Optimizer(backend, communicator, weights, new AdamW.Constants(settings.beta1(),
                 settings.beta2(), settings.epsilon(), settings.weightDecay()), settings.clip());
         LearningRate schedule = LearningRate.of(settings.schedule(), settings.learningRate(),
-                settings.floor() * settings.learningRate(),
-                settings.warmup(), settings.decay(), settings.steps());
+                settings.floor() * settings.learningRate(), settings.warmup(), settings.decay(), settings.steps());
         trainer = new Trainer(backend, model, optimizer, schedule, batches, settings.microBatches());
         evaluation = new Evaluation(backend, model, heldOut, windows);
         backend.commit();

@@ -25,6 +25,7 @@ class VectorSumsTest {
             float[] squares = new float[LANES];
             float[] dot = new float[LANES];
             float[] dot3 = new float[LANES];
+            float[] dot4 = new float[LANES];
             for (int i = 0; i < count; i++) {
                 float a = (float) x.get(i);
                 float b = (float) y.get(i);
@@ -33,12 +34,15 @@ class VectorSumsTest {
                 squares[i % LANES] = Math.fma(a, a, squares[i % LANES]);
                 dot[i % LANES] = Math.fma(a, b, dot[i % LANES]);
                 dot3[i % LANES] = Math.fma(a, b * c, dot3[i % LANES]);
+                dot4[i % LANES] = Math.fma(a * b, c * a, dot4[i % LANES]);
             }
             assertThat(VectorSums.sum(x.segment(), x.byteOffset(), count)).isEqualTo(join(sum));
             assertThat(VectorSums.sumOfSquares(x.segment(), x.byteOffset(), count)).isEqualTo(join(squares));
             assertThat(VectorSums.dot(x.segment(), x.byteOffset(), y.segment(), 0, count)).isEqualTo(join(dot));
             assertThat(VectorSums.dot(x.segment(), x.byteOffset(), y.segment(), 0, z.segment(), 0, count))
                     .isEqualTo(join(dot3));
+            assertThat(VectorSums.dot(x.segment(), x.byteOffset(), y.segment(), 0, z.segment(), 0, x.segment(),
+                    x.byteOffset(), count)).isEqualTo(join(dot4));
         }
     }
 
