@@ -6,9 +6,11 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
+import java.util.Map;
 import org.eclipse.collections.api.list.ImmutableList;
 import org.eclipse.collections.api.list.primitive.ImmutableLongList;
 import org.eclipse.collections.api.map.ImmutableMap;
@@ -119,6 +121,18 @@ public final class Safetensors implements AutoCloseable {
     /** The strings under {@code __metadata__}. */
     public ImmutableMap<String, String> metadata() {
         return header.metadata();
+    }
+
+    /**
+     * The JSON object that a string under {@code __metadata__} holds: Map, List, String, Boolean, null, Long and Double.
+     *
+     * @return null if there is no such string
+     * @throws InputException if it holds anything else
+     */
+    public Map<String, Object> metadataObject(String key) {
+        String text = metadata().get(key);
+        return text == null ? null : Json.parse(file, "metadata " + InputFiles.quoted(key) + " ",
+                text.getBytes(StandardCharsets.UTF_8), Json::object);
     }
 
     public boolean contains(String name) {

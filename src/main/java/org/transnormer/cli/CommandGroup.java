@@ -6,9 +6,9 @@ import java.util.List;
 enum CommandGroup {
     USE("Use", GenerateCommand.class),
     TRAIN("Train", TrainCommand.class, EvalCommand.class),
-    VERIFY("Verify", BenchCommand.class),
+    VERIFY("Verify", VerifyCommand.class, GradcheckCommand.class, BenchCommand.class),
     FILES("Files"),
-    MACHINE("Machine");
+    MACHINE("Machine", DoctorCommand.class);
 
     final String heading;
     final List<Class<?>> commands;

@@ -65,6 +65,11 @@ public record Comparison(String name, boolean ok, double maxError, long worst, S
                         want.getFlat(worst), allowed.applyAsDouble(worst) + denormal, rmsRatio, rmsAllowed);
     }
 
+    /** |got - want| of the worst element; 0 if both are NaN. */
+    public double error() {
+        return got == want || Double.isNaN(got) && Double.isNaN(want) ? 0 : Math.abs(got - want);
+    }
+
     /**
      * Passes silently or fails with the report.
      *
@@ -79,7 +84,7 @@ public record Comparison(String name, boolean ok, double maxError, long worst, S
     @Override
     public String toString() {
         return "%s: %s at %s: got %s, want %s, error %.3g, allowed %.3g; RMS ratio %.3g, allowed %.3g".formatted(name,
-                ok ? "ok" : "DIFFERS", position, got, want, Math.abs(got - want), allowed, rmsRatio, rmsAllowed);
+                ok ? "ok" : "DIFFERS", position, got, want, error(), allowed, rmsRatio, rmsAllowed);
     }
 
     private static String position(long[] shape, long index) {

@@ -21,8 +21,13 @@ public final class FiniteDifference {
      * @param loss runs the forward on the current contents of x; x is F64
      */
     public static double derivative(DoubleSupplier loss, Tensor x, long i) {
+        return derivative(loss, x, i, STEP);
+    }
+
+    /** The same with another step h, for a loss that is less smooth. */
+    static double derivative(DoubleSupplier loss, Tensor x, long i, double step) {
         double at = x.getFlat(i);
-        double h = STEP * Math.max(1, Math.abs(at));
+        double h = step * Math.max(1, Math.abs(at));
         double sum = 0;
         for (int k = -2; k <= 2; k++) {
             if (k != 0) {
@@ -36,6 +41,11 @@ public final class FiniteDifference {
 
     /** The derivative along {@code direction} (same shape as x, F64); x is restored. */
     public static double directional(DoubleSupplier loss, Tensor x, Tensor direction) {
+        return directional(loss, x, direction, STEP);
+    }
+
+    /** The same with another step h, for a loss that is less smooth. */
+    static double directional(DoubleSupplier loss, Tensor x, Tensor direction, double step) {
         long size = x.size();
         double[] at = new double[Math.toIntExact(size)];
         for (int i = 0; i < size; i++) {
@@ -45,7 +55,7 @@ public final class FiniteDifference {
         for (int k = -2; k <= 2; k++) {
             if (k != 0) {
                 for (int i = 0; i < size; i++) {
-                    x.setFlat(i, at[i] + k * STEP * direction.getFlat(i));
+                    x.setFlat(i, at[i] + k * step * direction.getFlat(i));
                 }
                 sum += weight(k) * loss.getAsDouble();
             }
@@ -53,7 +63,7 @@ public final class FiniteDifference {
         for (int i = 0; i < size; i++) {
             x.setFlat(i, at[i]);
         }
-        return sum / (12 * STEP);
+        return sum / (12 * step);
     }
 
     /** Compares every entry of {@code gradient} with {@link #derivative}. */
