@@ -33,6 +33,22 @@ final class LightningArguments {
         state(dinitial, sequences, q.dim(1), q.dim(2), v.dim(2));
     }
 
+    /** For twins that take nothing else; the states may be null. */
+    static void f32(Tensor q, Tensor k, Tensor v, Tensor o, Tensor initial, Tensor last) {
+        f32(q);
+        f32(k);
+        f32(v);
+        f32(o);
+        f32(initial);
+        f32(last);
+    }
+
+    private static void f32(Tensor x) {
+        if (x != null && x.dtype() != DType.F32) {
+            throw new IllegalArgumentException(x + ": this twin takes F32");
+        }
+    }
+
     private static void common(Tensor rates, Sequences sequences, Tensor mask, long heads) {
         if (rates.rank() != 1 || rates.dim(0) != heads) {
             throw wrong(rates, heads);

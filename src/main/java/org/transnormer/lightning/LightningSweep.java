@@ -28,12 +28,12 @@ final class LightningSweep implements Workers.Task {
     private static final long PRODUCT_ROW = CHUNK * FLOAT;
     /** A task of fewer multiplications than this is not worth waking a thread for. */
     private static final long GRAIN = 1 << 20;
-    /** As many pairs as this feed every thread that a machine is likely to have. */
-    private static final long MANY_PAIRS = 64;
+    /** As many pairs as this are tasks enough; the other way costs about a third more, mostly in memory traffic. */
+    private static final long MANY_PAIRS = 16;
     /** From this many chunks on, a sequence is worth three rounds of tasks per span. */
     private static final long LONG = 32;
     /** Chunks in a span, over all pairs: as many states are held. */
-    private static final long SPAN_TASKS = 4 * MANY_PAIRS;
+    private static final long SPAN_TASKS = 128;
     /** State rows in one task of the scan. */
     private static final long SCAN_ROWS = 32;
     private static final ValueLayout.OfFloat LAYOUT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(Simd.ORDER);
@@ -91,8 +91,7 @@ final class LightningSweep implements Workers.Task {
     private static long workerBytes(long aWidth, long cWidth) {
         long aRow = LightningTiles.pad(aWidth);
         long cRow = LightningTiles.pad(cWidth);
-        return (3 * CHUNK * aRow + 2 * CHUNK * cRow + CHUNK * CHUNK + 2 * CHUNK + 2 * aRow * cRow
-                + LightningTiles.ROWS * cRow) * FLOAT;
+        return (3 * CHUNK * (aRow + cRow) + CHUNK * CHUNK + 2 * CHUNK + 2 * aRow * cRow) * FLOAT;
     }
 
     /** The four operands; a flag says whether rows that the mask excludes count as zero. */
@@ -163,9 +162,9 @@ final class LightningSweep implements Workers.Task {
                     pair(w, (int) (pair / heads), pair % heads);
                 }
             }
-            case INCREMENTS -> increment(w, index / span, spanStart + index % span);
+            case INCREMENTS -> increment(w, index % pairs, spanStart + index / pairs);
             case SCAN -> scan(index % pairs, index / pairs * SCAN_ROWS);
-            case OUTPUTS -> output(w, index / span, spanStart + index % span);
+            case OUTPUTS -> output(w, index % pairs, spanStart + index / pairs);
         }
     }
 
@@ -250,25 +249,22 @@ final class LightningSweep implements Workers.Task {
         readRows(a, n, h, chunk, queries, aRow);
         LightningTiles.transpose(m, keys(w), aRow, length, a.width, keysTransposed(w), PRODUCT_ROW);
         for (long t = 0; t < length; t += LightningTiles.ROWS) {
-            long query = queries + t * aRow;
-            long product = products + t * PRODUCT_ROW;
-            long output = outputs + t * cRow;
-            long columns = LightningTiles.pad(t + LightningTiles.ROWS);
-            LightningTiles.multiply(m, query, aRow, FLOAT, keysTransposed(w), PRODUCT_ROW, a.width, product,
-                    PRODUCT_ROW, columns);
-            for (long r = 0; r < LightningTiles.ROWS; r++) {
-                LightningTiles.multiplyElements(m, product + r * PRODUCT_ROW, decay(w, t + r), columns);
+            LightningTiles.multiply(m, queries + t * aRow, aRow, FLOAT, keysTransposed(w), PRODUCT_ROW, a.width,
+                    products + t * PRODUCT_ROW, PRODUCT_ROW, LightningTiles.pad(t + LightningTiles.ROWS));
+        }
+        LightningTiles.multiplyElements(m, products, PRODUCT_ROW, length, LightningTiles.pad(length), decay(w, 0));
+        for (long t = 0; t < length; t += LightningTiles.ROWS) {
+            LightningTiles.multiply(m, products + t * PRODUCT_ROW, PRODUCT_ROW, FLOAT, values, cRow, t + 1,
+                    outputs + t * cRow, cRow, cRow / FLOAT);
+        }
+        LightningTiles.multiplyAddCorners(m, products + FLOAT, PRODUCT_ROW, values + cRow, cRow, length, outputs, cRow,
+                cRow / FLOAT);
+        if (hasState) {
+            for (long t = 0; t < length; t += LightningTiles.ROWS) {
+                LightningTiles.multiply(m, queries + t * aRow, aRow, FLOAT, state, cRow, a.width, carried + t * cRow,
+                        cRow, cRow / FLOAT);
             }
-            LightningTiles.multiply(m, product, PRODUCT_ROW, FLOAT, values, cRow, t + 1, output, cRow, cRow / FLOAT);
-            LightningTiles.multiplyAddCorner(m, product + (t + 1) * FLOAT, PRODUCT_ROW, values + (t + 1) * cRow,
-                    cRow, output, cRow, cRow / FLOAT);
-            if (hasState) {
-                LightningTiles.multiply(m, query, aRow, FLOAT, state, cRow, a.width, carried, cRow, cRow / FLOAT);
-                for (long r = 0; r < LightningTiles.ROWS; r++) {
-                    float factor = m.get(LAYOUT, decay(w, t + r + (reversed ? 0 : 1)));
-                    LightningTiles.addScaled(m, output + r * cRow, carried + r * cRow, cRow / FLOAT, factor);
-                }
-            }
+            LightningTiles.addScaledRows(m, outputs, carried, cRow, length, decay(w, reversed ? 0 : 1));
         }
         writeRows(n, h, chunk, outputs);
     }
@@ -277,10 +273,7 @@ final class LightningSweep implements Workers.Task {
     private void increments(long w, int n, long chunk, long delta) {
         MemorySegment m = scratch;
         long length = chunkLength(n, chunk);
-        for (long s = 0; s < length; s++) {
-            float factor = m.get(LAYOUT, decay(w, length - 1 - s + (reversed ? 1 : 0)));
-            LightningTiles.scale(m, keys(w) + s * aRow, aRow / FLOAT, factor);
-        }
+        LightningTiles.scaleRows(m, keys(w), aRow, length, decay(w, length - (reversed ? 0 : 1)));
         for (long i = 0; i < a.width; i += LightningTiles.ROWS) {
             LightningTiles.multiply(m, keys(w) + i * FLOAT, FLOAT, aRow, values(w), cRow, length,
                     delta + i * cRow, cRow, cRow / FLOAT);
@@ -305,25 +298,26 @@ final class LightningSweep implements Workers.Task {
 
     private void readRows(Operand x, int n, long h, long chunk, long to, long row) {
         long length = chunkLength(n, chunk);
-        for (long t = 0; t < length; t++) {
-            long token = token(n, chunk, t);
-            if (x.masked && mask.getInt(token) == 0) {
+        long first = token(n, chunk, 0);
+        long step = token(n, chunk, 1) - first;
+        LightningTiles.copyRows(x.segment, x.at(first, h), step * x.tokenBytes, scratch, to, row, length, x.width);
+        for (long t = 0; x.masked && t < length; t++) {
+            if (mask.getInt(first + t * step) == 0) {
                 LightningTiles.zero(scratch, to + t * row, row / FLOAT);
-            } else {
-                LightningTiles.read(x.segment, x.at(token, h), scratch, to + t * row, x.width);
             }
         }
     }
 
     private void writeRows(int n, long h, long chunk, long from) {
         long length = chunkLength(n, chunk);
-        for (long t = 0; t < length; t++) {
-            long token = token(n, chunk, t);
-            if (y.masked && mask.getInt(token) == 0) {
+        long first = token(n, chunk, 0);
+        long step = token(n, chunk, 1) - first;
+        for (long t = 0; y.masked && t < length; t++) {
+            if (mask.getInt(first + t * step) == 0) {
                 LightningTiles.zero(scratch, from + t * cRow, cRow / FLOAT);
             }
-            LightningTiles.write(scratch, from + t * cRow, y.segment, y.at(token, h), y.width);
         }
+        LightningTiles.copyRows(scratch, from, cRow, y.segment, y.at(first, h), step * y.tokenBytes, length, y.width);
     }
 
     private void readState(int n, long h, long row, long rows, long to) {
@@ -333,23 +327,22 @@ final class LightningSweep implements Workers.Task {
         }
         MemorySegment from = initial.segment();
         long at = stateOffset(initial, n, h);
+        if (!transposed) {
+            LightningTiles.copyRows(from, at + row * c.width * FLOAT, c.width * FLOAT, scratch, to, cRow, rows,
+                    c.width);
+            return;
+        }
         for (long i = 0; i < rows; i++) {
-            if (transposed) {
-                for (long j = 0; j < c.width; j++) {
-                    float x = from.get(LAYOUT, at + (j * a.width + row + i) * FLOAT);
-                    scratch.set(LAYOUT, to + i * cRow + j * FLOAT, x);
-                }
-            } else {
-                LightningTiles.read(from, at + (row + i) * c.width * FLOAT, scratch, to + i * cRow, c.width);
+            for (long j = 0; j < c.width; j++) {
+                float x = from.get(LAYOUT, at + (j * a.width + row + i) * FLOAT);
+                scratch.set(LAYOUT, to + i * cRow + j * FLOAT, x);
             }
         }
     }
 
     private void writeState(int n, long h, long row, long rows, long from) {
-        long at = stateOffset(last, n, h);
-        for (long i = 0; i < rows; i++) {
-            LightningTiles.write(scratch, from + i * cRow, last.segment(), at + (row + i) * c.width * FLOAT, c.width);
-        }
+        long at = stateOffset(last, n, h) + row * c.width * FLOAT;
+        LightningTiles.copyRows(scratch, from, cRow, last.segment(), at, c.width * FLOAT, rows, c.width);
     }
 
     private long stateOffset(Tensor states, int n, long h) {
@@ -395,8 +388,13 @@ final class LightningSweep implements Workers.Task {
         return values(w) + CHUNK * cRow;
     }
 
-    private long products(long w) {
+    /** What the state contributes to y. */
+    private long carried(long w) {
         return outputs(w) + CHUNK * cRow;
+    }
+
+    private long products(long w) {
+        return carried(w) + CHUNK * cRow;
     }
 
     /** λ^j, -64 < j ≤ 64; zero for negative j. */
@@ -410,11 +408,6 @@ final class LightningSweep implements Workers.Task {
 
     private long delta(long w) {
         return state(w) + stateBytes;
-    }
-
-    /** 4 rows of what the state contributes to y. */
-    private long carried(long w) {
-        return delta(w) + stateBytes;
     }
 
     /** The state of a pair where its next span begins. */

@@ -181,35 +181,47 @@ final class LightningTiles {
     }
 
     /**
-     * C += A B for 4 rows where A is the strictly lower part of a 4 x 4 corner: row 1 takes one term, row 2 two, row 3
-     * three. Leaving the zeros out, rather than multiplying by them, keeps an infinity or NaN of a later token, and the
-     * sign of its zeros, out of earlier ones.
+     * C += A B, where A is the strictly lower part of each 4 x 4 corner on the diagonal: of 4 rows the second takes one
+     * term, the third two, the last three. Leaving the zeros out, rather than multiplying by them, keeps an infinity or
+     * NaN of a later token, and the sign of its zeros, out of earlier ones.
      *
-     * @param a A (4, 4), row by row
-     * @param b B (4, columns); its rows 0 to 2 belong to columns 1 to 3 of the corner
+     * @param a A (rows, rows)
+     * @param b B (rows, columns)
+     * @param rows rounded up to a multiple of 4
+     * @param columns a multiple of 32
      */
-    static void multiplyAddCorner(MemorySegment m, long a, long aRow, long b, long bRow, long c, long cRow,
+    static void multiplyAddCorners(MemorySegment m, long a, long aRow, long b, long bRow, long rows, long c, long cRow,
             long columns) {
-        FloatVector a10 = broadcast(SPECIES, m.get(FLOAT, a + aRow));
-        FloatVector a20 = broadcast(SPECIES, m.get(FLOAT, a + 2 * aRow));
-        FloatVector a21 = broadcast(SPECIES, m.get(FLOAT, a + 2 * aRow + Float.BYTES));
-        FloatVector a30 = broadcast(SPECIES, m.get(FLOAT, a + 3 * aRow));
-        FloatVector a31 = broadcast(SPECIES, m.get(FLOAT, a + 3 * aRow + Float.BYTES));
-        FloatVector a32 = broadcast(SPECIES, m.get(FLOAT, a + 3 * aRow + 2 * Float.BYTES));
         long width = columns * Float.BYTES;
         for (long at = 0; at < width; at += W) {
-            FloatVector b0 = fromMemorySegment(SPECIES, m, b + at, ORDER);
-            FloatVector b1 = fromMemorySegment(SPECIES, m, b + bRow + at, ORDER);
-            FloatVector b2 = fromMemorySegment(SPECIES, m, b + 2 * bRow + at, ORDER);
-            long c1 = c + cRow + at;
-            long c2 = c1 + cRow;
-            long c3 = c2 + cRow;
-            FloatVector s1 = fromMemorySegment(SPECIES, m, c1, ORDER);
-            FloatVector s2 = fromMemorySegment(SPECIES, m, c2, ORDER);
-            FloatVector s3 = fromMemorySegment(SPECIES, m, c3, ORDER);
-            a10.fma(b0, s1).intoMemorySegment(m, c1, ORDER);
-            a21.fma(b1, a20.fma(b0, s2)).intoMemorySegment(m, c2, ORDER);
-            a32.fma(b2, a31.fma(b1, a30.fma(b0, s3))).intoMemorySegment(m, c3, ORDER);
+            long diagonal = a;
+            long bAt = b + at;
+            long c1 = c + at + cRow;
+            for (long r = 0; r < rows; r += ROWS) {
+                long a1 = diagonal + aRow;
+                long a2 = a1 + aRow;
+                long a3 = a2 + aRow;
+                long c2 = c1 + cRow;
+                long c3 = c2 + cRow;
+                FloatVector b0 = fromMemorySegment(SPECIES, m, bAt, ORDER);
+                FloatVector b1 = fromMemorySegment(SPECIES, m, bAt + bRow, ORDER);
+                FloatVector b2 = fromMemorySegment(SPECIES, m, bAt + 2 * bRow, ORDER);
+                FloatVector s1 = fromMemorySegment(SPECIES, m, c1, ORDER);
+                FloatVector s2 = fromMemorySegment(SPECIES, m, c2, ORDER);
+                FloatVector s3 = fromMemorySegment(SPECIES, m, c3, ORDER);
+                s1 = broadcast(SPECIES, m.get(FLOAT, a1)).fma(b0, s1);
+                s2 = broadcast(SPECIES, m.get(FLOAT, a2)).fma(b0, s2);
+                s3 = broadcast(SPECIES, m.get(FLOAT, a3)).fma(b0, s3);
+                s2 = broadcast(SPECIES, m.get(FLOAT, a2 + Float.BYTES)).fma(b1, s2);
+                s3 = broadcast(SPECIES, m.get(FLOAT, a3 + Float.BYTES)).fma(b1, s3);
+                s3 = broadcast(SPECIES, m.get(FLOAT, a3 + 2 * Float.BYTES)).fma(b2, s3);
+                s1.intoMemorySegment(m, c1, ORDER);
+                s2.intoMemorySegment(m, c2, ORDER);
+                s3.intoMemorySegment(m, c3, ORDER);
+                diagonal += ROWS * (aRow + Float.BYTES);
+                bAt += ROWS * bRow;
+                c1 += ROWS * cRow;
+            }
         }
     }
 
@@ -222,31 +234,57 @@ final class LightningTiles {
         }
     }
 
-    /** X ← f X; count is a multiple of 32. */
-    static void scale(MemorySegment m, long x, long count, float f) {
-        FloatVector factor = broadcast(SPECIES, f);
-        long end = x + count * Float.BYTES;
-        for (; x < end; x += W) {
-            fromMemorySegment(SPECIES, m, x, ORDER).mul(factor).intoMemorySegment(m, x, ORDER);
+    /**
+     * X ← X ⊙ E.
+     *
+     * @param e row 0 of E; each further row begins one float earlier, as powers of a decay do
+     * @param columns a multiple of 32
+     */
+    static void multiplyElements(MemorySegment m, long x, long xRow, long rows, long columns, long e) {
+        long width = columns * Float.BYTES;
+        for (long at = 0; at < width; at += W) {
+            long xAt = x + at;
+            long eAt = e + at;
+            for (long r = 0; r < rows; r++, xAt += xRow, eAt -= Float.BYTES) {
+                FloatVector factors = fromMemorySegment(SPECIES, m, eAt, ORDER);
+                fromMemorySegment(SPECIES, m, xAt, ORDER).mul(factors).intoMemorySegment(m, xAt, ORDER);
+            }
         }
     }
 
-    /** X ← X + f Y; count is a multiple of 32. */
-    static void addScaled(MemorySegment m, long x, long y, long count, float f) {
-        FloatVector factor = broadcast(SPECIES, f);
-        long end = x + count * Float.BYTES;
-        for (; x < end; x += W, y += W) {
-            FloatVector sum = fromMemorySegment(SPECIES, m, x, ORDER);
-            fromMemorySegment(SPECIES, m, y, ORDER).fma(factor, sum).intoMemorySegment(m, x, ORDER);
+    /**
+     * X ← diag(f) X.
+     *
+     * @param row distance of rows; all of it is scaled
+     * @param f the factor of row 0; the others follow
+     */
+    static void scaleRows(MemorySegment m, long x, long row, long rows, long f) {
+        for (long at = 0; at < row; at += W) {
+            long xAt = x + at;
+            long fAt = f;
+            for (long r = 0; r < rows; r++, xAt += row, fAt += Float.BYTES) {
+                FloatVector factor = broadcast(SPECIES, m.get(FLOAT, fAt));
+                fromMemorySegment(SPECIES, m, xAt, ORDER).mul(factor).intoMemorySegment(m, xAt, ORDER);
+            }
         }
     }
 
-    /** X ← X ⊙ Y; count is a multiple of 32. */
-    static void multiplyElements(MemorySegment m, long x, long y, long count) {
-        long end = x + count * Float.BYTES;
-        for (; x < end; x += W, y += W) {
-            FloatVector factors = fromMemorySegment(SPECIES, m, y, ORDER);
-            fromMemorySegment(SPECIES, m, x, ORDER).mul(factors).intoMemorySegment(m, x, ORDER);
+    /**
+     * X ← X + diag(f) Y.
+     *
+     * @param row distance of rows; all of it is added
+     * @param f the factor of row 0; each further one lies one float earlier, as powers of a decay do
+     */
+    static void addScaledRows(MemorySegment m, long x, long y, long row, long rows, long f) {
+        for (long at = 0; at < row; at += W) {
+            long xAt = x + at;
+            long yAt = y + at;
+            long fAt = f;
+            for (long r = 0; r < rows; r++, xAt += row, yAt += row, fAt -= Float.BYTES) {
+                FloatVector factor = broadcast(SPECIES, m.get(FLOAT, fAt));
+                FloatVector sum = fromMemorySegment(SPECIES, m, xAt, ORDER);
+                fromMemorySegment(SPECIES, m, yAt, ORDER).fma(factor, sum).intoMemorySegment(m, xAt, ORDER);
+            }
         }
     }
 
@@ -275,31 +313,35 @@ final class LightningTiles {
         }
     }
 
-    /** Copies n floats from anywhere to a padded row. */
-    static void read(MemorySegment from, long x, MemorySegment m, long y, long n) {
-        long full = n - n % LANES;
-        for (long i = 0; i < full; i += LANES) {
-            long at = i * Float.BYTES;
-            fromMemorySegment(SPECIES, from, x + at, ORDER).intoMemorySegment(m, y + at, ORDER);
+    /** Copies rows of {@code columns} floats from anywhere to anywhere; distances may be negative. */
+    static void copyRows(MemorySegment from, long x, long xRow, MemorySegment to, long y, long yRow, long rows,
+            long columns) {
+        long width = columns * Float.BYTES;
+        long at = 0;
+        for (; at + 4 * W <= width; at += 4 * W) {
+            long xAt = x + at;
+            long yAt = y + at;
+            for (long r = 0; r < rows; r++, xAt += xRow, yAt += yRow) {
+                fromMemorySegment(SPECIES, from, xAt, ORDER).intoMemorySegment(to, yAt, ORDER);
+                fromMemorySegment(SPECIES, from, xAt + W, ORDER).intoMemorySegment(to, yAt + W, ORDER);
+                fromMemorySegment(SPECIES, from, xAt + 2 * W, ORDER).intoMemorySegment(to, yAt + 2 * W, ORDER);
+                fromMemorySegment(SPECIES, from, xAt + 3 * W, ORDER).intoMemorySegment(to, yAt + 3 * W, ORDER);
+            }
         }
-        if (full < n) {
-            VectorMask<Float> rest = SPECIES.indexInRange(full, n);
-            long at = full * Float.BYTES;
-            fromMemorySegment(SPECIES, from, x + at, ORDER, rest).intoMemorySegment(m, y + at, ORDER);
+        for (; at + W <= width; at += W) {
+            long xAt = x + at;
+            long yAt = y + at;
+            for (long r = 0; r < rows; r++, xAt += xRow, yAt += yRow) {
+                fromMemorySegment(SPECIES, from, xAt, ORDER).intoMemorySegment(to, yAt, ORDER);
+            }
         }
-    }
-
-    /** Copies n floats from a padded row to anywhere. */
-    static void write(MemorySegment m, long y, MemorySegment to, long x, long n) {
-        long full = n - n % LANES;
-        for (long i = 0; i < full; i += LANES) {
-            long at = i * Float.BYTES;
-            fromMemorySegment(SPECIES, m, y + at, ORDER).intoMemorySegment(to, x + at, ORDER);
-        }
-        if (full < n) {
-            VectorMask<Float> rest = SPECIES.indexInRange(full, n);
-            long at = full * Float.BYTES;
-            fromMemorySegment(SPECIES, m, y + at, ORDER).intoMemorySegment(to, x + at, ORDER, rest);
+        if (at < width) {
+            VectorMask<Float> rest = SPECIES.indexInRange(at / Float.BYTES, columns);
+            long xAt = x + at;
+            long yAt = y + at;
+            for (long r = 0; r < rows; r++, xAt += xRow, yAt += yRow) {
+                fromMemorySegment(SPECIES, from, xAt, ORDER, rest).intoMemorySegment(to, yAt, ORDER, rest);
+            }
         }
     }
 

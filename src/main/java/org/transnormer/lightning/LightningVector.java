@@ -2,7 +2,6 @@ package org.transnormer.lightning;
 
 import org.transnormer.simd.Workers;
 import org.transnormer.simd.Workspace;
-import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -35,7 +34,7 @@ public final class LightningVector implements LightningAttention {
     public void forward(Tensor q, Tensor k, Tensor v, Tensor rates, Sequences sequences, Tensor mask, Tensor initial,
             Tensor o, Tensor last) {
         LightningArguments.forward(q, k, v, rates, sequences, mask, initial, o, last);
-        f32(q, k, v, o, initial, last);
+        LightningArguments.f32(q, k, v, o, initial, last);
         boolean masked = mask != null;
         int single = 0;
         for (int n = 0; n < sequences.count(); n++) {
@@ -54,8 +53,8 @@ public final class LightningVector implements LightningAttention {
     public void backward(Tensor q, Tensor k, Tensor v, Tensor rates, Sequences sequences, Tensor mask, Tensor initial,
             Tensor dout, Tensor dlast, Tensor dq, Tensor dk, Tensor dv, Tensor dinitial) {
         LightningArguments.backward(q, k, v, rates, sequences, mask, initial, dout, dlast, dq, dk, dv, dinitial);
-        f32(q, k, v, dout, initial, dlast);
-        f32(dq, dk, dv, dinitial);
+        LightningArguments.f32(q, k, v, dout, initial, dlast);
+        LightningArguments.f32(dq, dk, dv, dv, dinitial, null);
         boolean masked = mask != null;
         sweep.operands(dout, false, v, masked, k, false, dq, false).states(initial, true, null)
                 .run(rates, sequences, mask, false, 1);
@@ -71,13 +70,5 @@ public final class LightningVector implements LightningAttention {
         workspace.reserve(LightningSweep.bytes(workers.threads(), tokens, pairs, dk, dv));
         workspace.reserve(LightningSweep.bytes(workers.threads(), tokens, pairs, dv, dk));
         workspace.reserve(LightningStep.bytes(workers.threads(), dv));
-    }
-
-    private static void f32(Tensor... tensors) {
-        for (Tensor x : tensors) {
-            if (x != null && x.dtype() != DType.F32) {
-                throw new IllegalArgumentException(x + ": this twin takes F32");
-            }
-        }
     }
 }
