@@ -37,7 +37,7 @@ import picocli.CommandLine.Spec;
             "  tnl train --resume runs/books --steps 40000", "",
             "Ctrl-C finishes the step at hand and saves; --resume goes on from there to the same bits."})
 final class TrainCommand implements Callable<Integer> {
-    private static final long DEFAULT_STEPS = 1_000;
+    private static final long DEFAULT_STEPS = 800;
     /** What may be said about a run that goes on; its settings decide everything else. */
     private static final Set<String> RESUME_OPTIONS = Set.of("--resume", "--steps", "--backend", "--dtype",
             "--threads");
@@ -68,7 +68,7 @@ final class TrainCommand implements Callable<Integer> {
                 defaultValue = "0.05")
         private double heldOut;
         @Option(names = "--preset", paramLabel = "NAME", completionCandidates = PresetNames.class,
-                description = "model shape: ${COMPLETION-CANDIDATES}; default tiny")
+                description = "model shape: ${COMPLETION-CANDIDATES}; default nano")
         private String preset;
         @Option(names = "--config", paramLabel = "FILE", description = "model shape from a config.json")
         private Path config;
@@ -88,7 +88,7 @@ final class TrainCommand implements Callable<Integer> {
                 description = "micro-batches per step; default ${DEFAULT-VALUE}", defaultValue = "1")
         private int accumulate;
         @Option(names = "--lr", paramLabel = "X", description = "peak learning rate; default ${DEFAULT-VALUE}",
-                defaultValue = "3e-3")
+                defaultValue = "1e-2")
         private double learningRate;
         @Option(names = "--schedule", paramLabel = "NAME",
                 description = "of the learning rate: constant, linear, cosine or wsd; default ${DEFAULT-VALUE}",
@@ -130,10 +130,10 @@ final class TrainCommand implements Callable<Integer> {
                 description = "go on with a run from its last checkpoint; --steps may be raised")
         private Path resume;
         @Option(names = "--eval-every", paramLabel = "N",
-                description = "steps between evaluations; 0: only at the end; default: a tenth")
+                description = "steps between evaluations; 0: only at the end; default: a quarter")
         private Long evaluateEvery;
         @Option(names = "--checkpoint-every", paramLabel = "N",
-                description = "steps between checkpoints; 0: only at the end; default: a tenth")
+                description = "steps between checkpoints; 0: only at the end; default: a quarter")
         private Long checkpointEvery;
         @Option(names = "--keep", paramLabel = "N", description = "checkpoints kept; default ${DEFAULT-VALUE}",
                 defaultValue = "2")
@@ -200,12 +200,12 @@ final class TrainCommand implements Callable<Integer> {
         return new TrainSettings(what.data.stream().map(path -> path.toAbsolutePath().normalize().toString()).toList(),
                 what.heldOut, how.batch, how.sequence, how.accumulate, steps, how.seed, how.schedule, how.learningRate,
                 how.floor, warmup, how.decay == null ? Math.max(1, (steps - warmup) / 5) : how.decay, how.weightDecay,
-                how.beta1, how.beta2, how.epsilon, how.clip, tenth(keep.evaluateEvery, steps),
-                tenth(keep.checkpointEvery, steps), keep.keep);
+                how.beta1, how.beta2, how.epsilon, how.clip, quarter(keep.evaluateEvery, steps),
+                quarter(keep.checkpointEvery, steps), keep.keep);
     }
 
-    private static long tenth(Long asked, long steps) {
-        return asked == null ? Math.max(1, steps / 10) : asked;
+    private static long quarter(Long asked, long steps) {
+        return asked == null ? Math.max(1, steps / 4) : asked;
     }
 
     /** A run that goes on keeps its settings, else its numbers would not be those of one that was never stopped. */
@@ -215,7 +215,7 @@ final class TrainCommand implements Callable<Integer> {
 
     private ModelConfig config(Tokenizer tokenizer) {
         if (what.config == null) {
-            return Preset.of(what.preset == null ? Preset.TINY.label() : what.preset).config(
+            return Preset.of(what.preset == null ? Preset.NANO.label() : what.preset).config(
                     tokenizer.vocabularySize(), tokenizer.padId(), tokenizer.bosId(), tokenizer.eosId());
         }
         if (what.preset != null) {
