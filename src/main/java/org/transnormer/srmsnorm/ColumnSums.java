@@ -28,6 +28,11 @@ final class ColumnSums {
     private ColumnSums() {
     }
 
+    /** Announces the scratch memory of {@code add}. */
+    static void reserve(Workers workers, Workspace workspace) {
+        workspace.reserve(4 * COLUMNS * workers.threads());
+    }
+
     /** gradient += Σ_t term. */
     static void add(Workers workers, Workspace workspace, long tokens, Tensor gradient, Term term) {
         Tensor scratch = workspace.get(4 * COLUMNS * workers.threads());

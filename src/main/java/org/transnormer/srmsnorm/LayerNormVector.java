@@ -26,6 +26,7 @@ public final class LayerNormVector implements LayerNorm {
     public LayerNormVector(Workers workers, Workspace workspace) {
         this.workers = workers;
         this.workspace = workspace;
+        ColumnSums.reserve(workers, workspace);
     }
 
     @Override

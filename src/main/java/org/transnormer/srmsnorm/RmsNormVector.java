@@ -26,6 +26,7 @@ public final class RmsNormVector implements RmsNorm {
     public RmsNormVector(Workers workers, Workspace workspace) {
         this.workers = workers;
         this.workspace = workspace;
+        ColumnSums.reserve(workers, workspace);
     }
 
     @Override

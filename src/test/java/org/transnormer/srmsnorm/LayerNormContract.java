@@ -92,6 +92,21 @@ interface LayerNormContract extends NormContract {
         }
     }
 
+    /** Equal channels have variance 0, though the rounded difference of its two parts may be negative. */
+    @Property(tries = 30)
+    default void equalChannelsGiveTheBias(@ForAll("cases") NormCase c) {
+        try (TestTensors tensors = new TestTensors(c.seed())) {
+            Tensor x = tensors.zeros("x", dtype(), c.tokens(), c.width());
+            x.fill(1e7 * tensors.random().nextDouble());
+            Tensor y = tensors.poisoned("y", dtype(), c.tokens(), c.width());
+            NormContract.forward(tensors, subject(), statisticsType(),
+                    new Inputs(x, plain(tensors, c.width()), null, x, null), y);
+            for (long i = 0; i < y.size(); i++) {
+                assertThat(y.getFlat(i)).isEqualTo(0, within(1e-3));
+            }
+        }
+    }
+
     private NormParameters plain(TestTensors tensors, long width) {
         Tensor ones = tensors.zeros("weight", dtype(), width);
         ones.fill(1);
