@@ -122,7 +122,7 @@ final class Elements {
     }
 
     /** An element of an integer type; U64 beyond 63 bits comes out as {@link Long#MIN_VALUE}, which no target holds. */
-    static long integer(MemorySegment from, long at, FileDType type) {
+    private static long integer(MemorySegment from, long at, FileDType type) {
         return switch (type) {
             case I64 -> from.get(LONG, at);
             case U64 -> from.get(LONG, at) < 0 ? Long.MIN_VALUE : from.get(LONG, at);
@@ -134,6 +134,12 @@ final class Elements {
             case U8, BOOL -> Byte.toUnsignedLong(from.get(ValueLayout.JAVA_BYTE, at));
             default -> throw new IllegalArgumentException(type + " is no integer type");
         };
+    }
+
+    /** An element of an integer type in decimal. */
+    static String shown(MemorySegment from, long at, FileDType type) {
+        return type == FileDType.U64 ? Long.toUnsignedString(from.get(LONG, at))
+                : Long.toString(integer(from, at, type));
     }
 
     private static Tensor tensor(MemorySegment memory, long at, FileDType type, long count) {

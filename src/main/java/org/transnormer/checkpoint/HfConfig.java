@@ -9,14 +9,11 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
-import org.eclipse.collections.api.factory.primitive.LongLists;
-import org.eclipse.collections.api.list.primitive.ImmutableLongList;
-import org.eclipse.collections.api.list.primitive.MutableLongList;
 import org.transnormer.InputException;
 
 /**
- * The keys of a {@code config.json}, typed access with messages that name file and key. A key whose value is null counts
- * as absent. Keys that nobody asks for are kept and written back. Immutable. SPEC section 6.2.
+ * The keys of a {@code config.json} or another file that is one JSON object. Keys that nobody asks for are kept and
+ * written back. Immutable. SPEC section 6.2.
  */
 public final class HfConfig {
     private static final long LARGEST = 16 << 20;
@@ -65,75 +62,19 @@ public final class HfConfig {
         return values.get(key) != null;
     }
 
-    /** @throws InputException if the key is absent or no whole number of 32 bits */
-    public int integer(String key) {
-        long value = require(key, "a whole number") instanceof Number n && whole(n) ? n.longValue() : Long.MIN_VALUE;
-        if (value != (int) value) {
-            throw wrong(key, "a whole number of 32 bits");
-        }
-        return (int) value;
-    }
-
-    public int integer(String key, int absent) {
-        return has(key) ? integer(key) : absent;
-    }
-
-    /** @throws InputException if the key is absent or no number */
-    public double number(String key) {
-        if (require(key, "a number") instanceof Number n) {
-            return n.doubleValue();
-        }
-        throw wrong(key, "a number");
-    }
-
-    public double number(String key, double absent) {
-        return has(key) ? number(key) : absent;
-    }
-
-    /** @throws InputException if the key is absent or no string */
-    public String text(String key) {
-        if (require(key, "a string") instanceof String s) {
-            return s;
-        }
-        throw wrong(key, "a string");
-    }
-
-    public String text(String key, String absent) {
-        return has(key) ? text(key) : absent;
-    }
-
-    /** @throws InputException if the key is absent or neither true nor false */
-    public boolean flag(String key) {
-        if (require(key, "true or false") instanceof Boolean b) {
-            return b;
-        }
-        throw wrong(key, "true or false");
-    }
-
+    /** @throws InputException if the key has a value that is neither true nor false */
     public boolean flag(String key, boolean absent) {
-        return has(key) ? flag(key) : absent;
+        return switch (values.get(key)) {
+            case null -> absent;
+            case Boolean flag -> flag;
+            default -> throw wrong(key, "true or false");
+        };
     }
 
-    /** @throws InputException if the key is absent or no list of whole numbers; true counts as 1, false as 0 */
-    public ImmutableLongList integers(String key) {
-        if (!(require(key, "a list of whole numbers") instanceof List<?> list)) {
-            throw wrong(key, "a list of whole numbers");
-        }
-        MutableLongList numbers = LongLists.mutable.empty();
-        for (Object entry : list) {
-            switch (entry) {
-                case Boolean b -> numbers.add(b ? 1 : 0);
-                case Number n when whole(n) -> numbers.add(n.longValue());
-                case null, default -> throw wrong(key, "a list of whole numbers");
-            }
-        }
-        return numbers.toImmutable();
-    }
-
-    /** An error about a key, for a value that is well typed but makes no sense. */
-    public InputException wrong(String key, String wanted) {
-        return InputFiles.bad(file, "\"%s\" is %s, %s is needed".formatted(key, shown(values.get(key)), wanted),
-                "correct it");
+    /** The error about a key whose value will not do: the file, the value, what is needed. */
+    public InputException wrong(String key, String needed) {
+        return InputFiles.bad(file, "\"%s\" is %s, %s is needed".formatted(key,
+                InputFiles.quoted(String.valueOf(values.get(key))), needed), "correct it");
     }
 
     /** SHA-256 of the values, whatever their order: equal for equal configurations. */
@@ -149,21 +90,6 @@ public final class HfConfig {
     /** Writes the file. */
     public void write(Path to) {
         AtomicFiles.write(to, Json.pretty(values));
-    }
-
-    private Object require(String key, String wanted) {
-        if (!has(key)) {
-            throw InputFiles.bad(file, "has no \"%s\", %s is needed".formatted(key, wanted), "add it");
-        }
-        return values.get(key);
-    }
-
-    private static String shown(Object value) {
-        return value instanceof String s ? InputFiles.quoted(s) : InputFiles.quoted(String.valueOf(value));
-    }
-
-    private static boolean whole(Number n) {
-        return n instanceof Long || n instanceof Integer;
     }
 
     private static Object sorted(Object value) {

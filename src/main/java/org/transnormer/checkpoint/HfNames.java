@@ -21,8 +21,8 @@ public final class HfNames {
     public static final String HEAD = "lm_head.weight";
 
     private static final Pattern LAYER = Pattern.compile("model\\.layers\\.(\\d{1,6})\\..+");
-    /** θ and the norms' weights and biases. */
-    private static final Pattern SENSITIVE = Pattern.compile(".*\\.lrpe\\.theta|.*norm\\.(weight|bias)");
+    /** What a model never holds narrower than F32: θ, norm weights, biases. */
+    private static final Pattern WIDE = Pattern.compile(".*\\.lrpe\\.theta|.*norm\\.weight|.*\\.bias");
 
     private HfNames() {
     }
@@ -32,9 +32,9 @@ public final class HfNames {
         return n == 1 ? WEIGHTS : "model-%05d-of-%05d.safetensors".formatted(i, n);
     }
 
-    /** The type in which a tensor is saved in a file whose matrices have type {@code dtype}: θ and norms at least F32. */
+    /** The type of a tensor in a file whose matrices have type {@code dtype}: θ, norm weights and biases at least F32. */
     public static DType savedAs(String name, DType dtype) {
-        return SENSITIVE.matcher(name).matches() && dtype.bytes() < DType.F32.bytes() ? DType.F32 : dtype;
+        return WIDE.matcher(name).matches() && dtype.bytes() < DType.F32.bytes() ? DType.F32 : dtype;
     }
 
     /**

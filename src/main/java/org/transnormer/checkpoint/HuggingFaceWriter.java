@@ -13,7 +13,7 @@ import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 
 /**
- * Writes a model folder in Hugging Face style. Matrices are saved in one type; θ and the norms' parameters never narrower
+ * Writes a model folder in Hugging Face style. Matrices are saved in one type; θ, norm weights and biases never narrower
  * than F32. Two keys of the configuration are set to what is written: {@code tie_word_embeddings}, by whether a head of
  * its own is among the tensors, and {@code torch_dtype}. SPEC section 6.2.
  */

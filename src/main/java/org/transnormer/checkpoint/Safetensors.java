@@ -200,15 +200,21 @@ public final class Safetensors implements AutoCloseable {
     private void copy(Entry entry, Tensor target) {
         FileDType source = entry.dtype();
         FileDType type = FileDType.of(target.dtype());
-        Elements.forEachRun(target, (first, at, count) -> {
-            long bad = Elements.copy(data, entry.begin() + first * source.bytes(), source, target.segment(),
-                    at * type.bytes(), type, count);
-            if (bad >= 0) {
-                long value = Elements.integer(data, entry.begin() + (first + bad) * source.bytes(), source);
-                throw InputFiles.bad(file, "tensor %s: element %d is %d, which does not fit 32 bits".formatted(
-                        InputFiles.quoted(entry.name()), first + bad, value), "correct the file");
-            }
-        });
+        try {
+            Elements.forEachRun(target, (first, at, count) -> {
+                long from = entry.begin() + first * source.bytes();
+                long bad = Elements.copy(data, from, source, target.segment(), at * type.bytes(), type, count);
+                if (bad >= 0) {
+                    throw InputFiles.bad(file, "tensor %s: element %d is %s, which does not fit 32 bits".formatted(
+                            InputFiles.quoted(entry.name()), first + bad,
+                            Elements.shown(data, from + bad * source.bytes(), source)), "correct the file");
+                }
+            });
+        } catch (InternalError e) {
+            // How the JVM reports a mapped page that cannot be read.
+            throw new InputException(file.toString(), "became shorter or unreadable while tensor %s was read".formatted(
+                    InputFiles.quoted(entry.name())), "check the disk, and that no other program writes the file", e);
+        }
     }
 
     private void checkConvertible(Entry entry, DType target) {

@@ -7,7 +7,11 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardWatchEventKinds;
+import java.nio.file.WatchKey;
+import java.nio.file.WatchService;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -169,12 +173,28 @@ class AtomicFilesTest {
                 Stream.concat(others.stream(), Stream.of("f")).toList());
     }
 
+    /** A half-deleted folder never bears the name: it takes another one first. */
+    @Test
+    void folderIsRenamedBeforeItIsDeleted() throws Exception {
+        fill(file, "one");
+        try (WatchService watch = folder.getFileSystem().newWatchService()) {
+            WatchKey events = folder.register(watch, StandardWatchEventKinds.ENTRY_CREATE);
+            AtomicFiles.delete(file);
+            assertThat(watch.poll(10, TimeUnit.SECONDS)).isSameAs(events);
+            assertThat(events.pollEvents()).extracting(event -> event.context().toString())
+                    .containsExactly("f.tmp-" + ProcessHandle.current().pid());
+        }
+        assertThat(names()).isEmpty();
+    }
+
     @Test
     void linksAreRemovedButNotWhatTheyPointTo() throws IOException {
-        Path precious = Files.writeString(folder.resolve("precious"), "x");
+        Path precious = Files.createDirectory(folder.resolve("precious"));
+        Files.writeString(precious.resolve("work"), "x");
         fill(file, "one");
         Files.createSymbolicLink(file.resolve("link"), precious);
         AtomicFiles.delete(file);
         assertThat(names()).containsExactly("precious");
+        assertThat(precious.resolve("work")).hasContent("x");
     }
 }

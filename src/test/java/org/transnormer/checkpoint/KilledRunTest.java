@@ -14,7 +14,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** Kills a process in the middle of saving, again and again: what it had reported saved must be there, and whole. */
 class KilledRunTest {
-    private static final int KILLS = 4;
+    private static final int KILLS = 3;
 
     @TempDir
     Path folder;

@@ -23,13 +23,13 @@ record TinyModel(int vocabulary, int width, int layers, int heads, int glu) {
         config.put("decoder_attention_heads", heads);
         config.put("hidden_dim", width);
         config.put("glu_dim", glu);
-        config.put("bias", false);
+        config.put("bias", true);
         config.put("linear_use_lrpe_list", IntStream.range(0, layers).map(i -> i == 0 ? 1 : 0).boxed()
                 .toList());
         return HfConfig.of(config);
     }
 
-    /** Random matrices in {@code dtype}, θ and the norm in F32. */
+    /** Random matrices in {@code dtype}, θ, a bias and a norm in F32. */
     List<Tensor> tensors(TestTensors memory, DType dtype, boolean head) {
         List<Tensor> tensors = new ArrayList<>();
         tensors.add(memory.random(HfNames.EMBEDDING, dtype, Values.NORMAL, vocabulary, width));
@@ -45,6 +45,7 @@ record TinyModel(int vocabulary, int width, int layers, int heads, int glu) {
             tensors.add(memory.random(name + "channel_mixer.l2.weight", dtype, Values.NORMAL, glu, width));
             tensors.add(memory.random(name + "channel_mixer.l3.weight", dtype, Values.NORMAL, width, glu));
         }
+        tensors.add(memory.random("model.layers.0.token_mixer.out_proj.bias", DType.F32, Values.NORMAL, width));
         tensors.add(memory.random("model.final_norm.weight", DType.F32, Values.NORMAL, width));
         if (head) {
             tensors.add(memory.random(HfNames.HEAD, dtype, Values.NORMAL, vocabulary, width));
