@@ -52,7 +52,7 @@ interface EmbeddingContract {
         for (DType tableType : new DType[] {dtype(), DType.BF16}) {
             try (TestTensors tensors = new TestTensors(c.seed)) {
                 Tensor ids = ids(tensors, c);
-                Tensor table = tensors.fill(tensors.strided("table", tableType, c.gap, c.rows, c.width), c.values);
+                Tensor table = tensors.fill(tensors.strided("table", tableType, c.gap + 2, c.rows, c.width), c.values);
                 Tensor y = tensors.strided("y", dtype(), c.gap, c.tokens, c.width);
                 Tensor want = tensors.poisoned("want", DType.F64, c.tokens, c.width);
                 subject().forward(ids, table, c.scale(), y);
@@ -72,7 +72,7 @@ interface EmbeddingContract {
         try (TestTensors tensors = new TestTensors(c.seed)) {
             Tensor ids = ids(tensors, c);
             Tensor dy = tensors.fill(tensors.strided("dy", dtype(), c.gap, c.tokens, c.width), c.values);
-            Tensor dtable = tensors.fill(tensors.strided("dtable", dtype(), c.gap, c.rows, c.width), c.values);
+            Tensor dtable = tensors.fill(tensors.strided("dtable", dtype(), c.gap + 2, c.rows, c.width), c.values);
             Tensor want = tensors.copy(dtable, DType.F64);
             Tensor terms = tensors.magnitude(dtable);
             Tensor before = tensors.copy(dtable, dtype());
