@@ -161,8 +161,9 @@ final class TrainCommand implements Callable<Integer> {
             RunFolder folder = earlier == null ? begin(run, description) : goOn(run, earlier.with(description));
             out.printf("run folder: %s%s%n", folder.path(), earlier == null ? ""
                     : ", after step %d".formatted(run.trainer().step()));
-            new TrainingLoop(run, folder, backend, tokenizer, out).run();
-            report.printPeak(out);
+            if (new TrainingLoop(run, folder, backend, tokenizer, out).run()) {
+                report.printPeak(out);
+            }
         }
         return ExitCode.OK;
     }

@@ -47,9 +47,10 @@ final class TrainingLoop {
     /**
      * Runs to the end, or to where it is asked to stop; what is there is saved then.
      *
+     * @return whether it came to the end
      * @throws org.transnormer.EnvironmentException if the loss is no number any more
      */
-    void run() throws IOException {
+    boolean run() throws IOException {
         Thread onSignal = new Thread(this::awaitSave, "tnl-stop");
         Runtime.getRuntime().addShutdownHook(onSignal);
         try (MetricsLog metrics = folder.metrics(run.trainer().step())) {
@@ -59,9 +60,11 @@ final class TrainingLoop {
             saved.countDown();
             forget(onSignal);
         }
-        if (!interrupted) {
-            sample();
+        if (interrupted) {
+            return false;
         }
+        sample();
+        return true;
     }
 
     private void train(MetricsLog metrics) throws IOException {
