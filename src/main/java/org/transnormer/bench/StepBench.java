@@ -122,7 +122,7 @@ public record StepBench(ModelConfig config, int rows, long length) {
         }
     }
 
-    private Trainer trainer(Backend backend) {
+    Trainer trainer(Backend backend) {
         Weights weights = new Weights(config, backend.precision(), backend.memory(), true);
         TransNormer model = new TransNormer(backend, Communicator.single(), config, weights, TransNormer.Mode.TRAINING,
                 rows * length);

@@ -1,0 +1,77 @@
+package org.transnormer.bench;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.transnormer.activation.ActivationFunction;
+import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.ObservedBackend;
+import org.transnormer.backend.Precision;
+import org.transnormer.bench.GemmShape.Direction;
+import org.transnormer.decay.DecaySchedule;
+import org.transnormer.decay.DecayTemperature;
+import org.transnormer.model.ModelConfig;
+import org.transnormer.srmsnorm.NormType;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Tensor;
+import org.transnormer.train.Trainer;
+
+class StepBenchTest {
+    /** Odd in every size, so that no two products are the same by accident; a head of its own. */
+    private static final ModelConfig CONFIG = new ModelConfig(37, 12, 2, 3, 12, 20, NormType.SRMSNORM,
+            ActivationFunction.SILU, ActivationFunction.IDENTITY, ModelConfig.Position.LRPE_DECAY,
+            List.of(true, false), DecaySchedule.RELEASED, DecayTemperature.BY_LAYER, ModelConfig.Gate.LINEAR, true,
+            false, false, 0.02, 0, 1, 2);
+    private static final StepBench BENCH = new StepBench(CONFIG, 2, 7);
+
+    @Test
+    void theProductsCountedAreThoseThatAStepComputes() {
+        double[] flops = new double[1];
+        try (ObservedBackend backend = new ObservedBackend(
+                BackendKind.SCALAR.open(Precision.F32, new HostMemory(), 1), (component, method, arguments, nanos) -> {
+                    if (component.equals("Linear") && !method.equals("reserve")) {
+                        flops[0] += flops(method, arguments);
+                    }
+                })) {
+            Trainer trainer = BENCH.trainer(backend);
+            trainer.next();
+        }
+        assertThat(BENCH.flops()).isEqualTo(flops[0]);
+    }
+
+    /** 2 T I O, from the arguments of Linear's methods. */
+    private static double flops(String method, Object[] arguments) {
+        Tensor tokens = (Tensor) arguments[0];
+        Tensor matrix = (Tensor) arguments[method.equals("backwardWeight") ? 2 : 1];
+        return 2.0 * tokens.dim(0) * matrix.dim(0) * matrix.dim(1);
+    }
+
+    @Test
+    void eachDirectionTakesTheTimeOfItsRate() {
+        List<GemmBench.Result> rates = List.of(rate(Direction.FORWARD, 1), rate(Direction.BACKWARD_INPUT, 2),
+                rate(Direction.BACKWARD_WEIGHT, 4));
+        assertThat(BENCH.productNanos(rates)).isCloseTo(BENCH.flops() / 3 * (1 + 0.5 + 0.25), within(1e-6));
+    }
+
+    private static GemmBench.Result rate(Direction direction, double gflops) {
+        return new GemmBench.Result(new GemmShape(direction, 8, 8, 8), DType.F32, gflops, gflops, Double.NaN,
+                Double.NaN);
+    }
+
+    @Test
+    void aProfileSeesEveryCallOfAStep() {
+        List<StepBench.Part> parts = BENCH.profile(BackendKind.SCALAR, Precision.F32, 1, 0.01);
+        assertThat(parts).isSortedAccordingTo((a, b) -> Double.compare(b.nanos(), a.nanos()));
+        assertThat(calls(parts, "Linear.forward")).isEqualTo(9);
+        assertThat(calls(parts, "LightningAttention.backward")).isEqualTo(2);
+        assertThat(calls(parts, "AdamW.step")).isPositive();
+        assertThat(calls(parts, "Linear.reserve")).isZero();
+    }
+
+    private static double calls(List<StepBench.Part> parts, String call) {
+        return parts.stream().filter(part -> part.call().equals(call)).mapToDouble(StepBench.Part::calls).sum();
+    }
+}
