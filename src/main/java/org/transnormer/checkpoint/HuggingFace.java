@@ -97,6 +97,11 @@ public final class HuggingFace implements AutoCloseable {
         return weights.holder(name).entry(name);
     }
 
+    /** As {@link Safetensors#view}. */
+    public Tensor view(String name) {
+        return weights.holder(name).view(name);
+    }
+
     /**
      * Compares names and shapes with what a model of this configuration needs; reads no values.
      *

@@ -18,6 +18,7 @@ import org.transnormer.InputException;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -182,6 +183,19 @@ public final class Safetensors implements AutoCloseable {
                     "the file belongs to another model");
         }
         copy(entry, target);
+    }
+
+    /**
+     * A tensor where it lies in the file, without a copy: read-only, and valid until the file is closed.
+     *
+     * @return null if its type is none that tensors have
+     * @throws InputException if there is no such tensor
+     */
+    public Tensor view(String name) {
+        Entry entry = entry(name);
+        DType dtype = entry.dtype().tensorType();
+        return dtype == null ? null
+                : Tensor.of(name, dtype, new Storage.Host(bytes(entry)), 0, entry.shape().toArray());
     }
 
     /** The bytes of one tensor in the file. */

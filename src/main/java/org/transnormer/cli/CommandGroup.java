@@ -7,7 +7,7 @@ enum CommandGroup {
     USE("Use", GenerateCommand.class),
     TRAIN("Train", TrainCommand.class, EvalCommand.class),
     VERIFY("Verify", VerifyCommand.class, GradcheckCommand.class, BenchCommand.class),
-    FILES("Files"),
+    FILES("Files", InspectCommand.class),
     MACHINE("Machine", DoctorCommand.class);
 
     final String heading;

@@ -145,8 +145,13 @@ public final class GradCheck {
     /** Checks one model; weights, tokens and directions are a function of variant and seed. */
     public static List<Check> run(Variant variant, long seed) {
         try (Backend backend = new ScalarBackend(Precision.F64, new HostMemory())) {
-            return new GradCheck(variant, backend, seed).run();
+            return run(variant, seed, backend);
         }
+    }
+
+    /** @param backend in F64, not yet committed */
+    static List<Check> run(Variant variant, long seed, Backend backend) {
+        return new GradCheck(variant, backend, seed).run();
     }
 
     private static Variant variant(String name, Map<String, ?> changes) {

@@ -27,7 +27,7 @@ import org.transnormer.tensor.Tensor;
  * Writes golden files for configurations of which there is none from the official code: the spec in F64 fills in the
  * outputs. They show that another backend agrees with the spec, and that a file is read as it says.
  */
-final class GoldenWriter {
+public final class GoldenWriter {
     private final Map<String, Object> config;
     private final boolean tied;
     private final int sequences;
@@ -39,7 +39,7 @@ final class GoldenWriter {
     /**
      * @param changes released keys that differ from a small model's
      */
-    GoldenWriter(Map<String, Object> changes, boolean tied, int sequences, int tokens, int prompt, long seed) {
+    public GoldenWriter(Map<String, Object> changes, boolean tied, int sequences, int tokens, int prompt, long seed) {
         config = new LinkedHashMap<>(Map.of("vocab_size", 29, "decoder_embed_dim", 24, "decoder_layers", 2,
                 "decoder_attention_heads", 3, "hidden_dim", 24, "glu_dim", 20, "linear_use_lrpe_list", List.of(1, 0),
                 "linear_act_fun", "silu", "norm_type", "simplermsnorm", "no_scale_embedding", true));
@@ -52,7 +52,7 @@ final class GoldenWriter {
     }
 
     /** Writes the case as one file. */
-    Path write(Path file) {
+    public Path write(Path file) {
         return write(file, List.of(file), name -> file).getFirst();
     }
 
@@ -63,7 +63,7 @@ final class GoldenWriter {
      * @param files the files to write
      * @param holder which of them gets a tensor
      */
-    List<Path> write(Path scratch, List<Path> files, Function<String, Path> holder) {
+    public List<Path> write(Path scratch, List<Path> files, Function<String, Path> holder) {
         try (HostMemory memory = new HostMemory()) {
             Map<String, Tensor> tensors = inputs(memory);
             save(scratch, tensors.values());
