@@ -1,0 +1,115 @@
+package org.transnormer.architecture;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.fail;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.MatchResult;
+import java.util.regex.Pattern;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/**
+ * The commands of README.md do what it says. Those of {@code tnl} are run as they are written, in order, in an empty
+ * folder beside the repository's golden tests; those of Maven are what brought us here and are compared with what
+ * continuous integration runs.
+ */
+class ReadmeTest {
+    private static final Path README = Path.of("README.md");
+    private static final Pattern BLOCK = Pattern.compile("^```sh\\n(.*?)^```$", Pattern.MULTILINE | Pattern.DOTALL);
+    private static final Pattern WORD = Pattern.compile("\"([^\"]*)\"|\\S+");
+    private static final String TNL = "target/tnl/bin/tnl";
+    private static final String GOLDEN = "golden-tests";
+    /** Commands that say no number of steps train for minutes: here they make this many. */
+    private static final List<String> FEW_STEPS = List.of("--steps", "3");
+    private static final long LIMIT_SECONDS = 300;
+
+    @TempDir
+    Path temp;
+
+    @Test
+    void everyTnlCommandSucceeds() throws IOException, InterruptedException {
+        Files.createSymbolicLink(temp.resolve(GOLDEN), Path.of(GOLDEN).toAbsolutePath());
+        List<String> commands = commands().stream().filter(command -> command.startsWith(TNL)).toList();
+        assertThat(commands).as("commands of %s in %s", TNL, README).hasSizeGreaterThanOrEqualTo(2);
+        for (String command : commands) {
+            run(command);
+        }
+    }
+
+    @Test
+    void mavenCommandsAreThoseOfThisBuild() throws IOException {
+        List<String> maven = commands().stream().filter(command -> command.startsWith("mvn ")).toList();
+        String pom = Files.readString(Path.of("pom.xml"));
+        assertThat(maven).as("the command that runs the tests").contains("mvn verify");
+        assertThat(Files.readString(Path.of(".ci/run"))).containsPattern("mvn( -\\w+)* verify\\n");
+        for (String command : maven) {
+            for (String word : words(command).subList(1, words(command).size())) {
+                if (word.startsWith("-P")) {
+                    assertThat(pom).as(command).contains("<id>" + word.substring(2) + "</id>");
+                } else {
+                    assertThat(Set.of("-q", "-DskipTests", "package", "verify")).as(command).contains(word);
+                }
+            }
+        }
+        assertThat(pom).as("what makes %s", TNL).contains("src/build/Image.java", "src/dist/bin/tnl");
+        assertThat(Path.of("src/dist/bin/tnl")).isExecutable();
+    }
+
+    @Test
+    void nothingElseIsAskedOfTheReader() throws IOException {
+        assertThat(commands()).allMatch(command -> command.startsWith("mvn ") || command.startsWith(TNL + " "));
+    }
+
+    /** Each command of a line on its own. */
+    private static List<String> commands() throws IOException {
+        return BLOCK.matcher(Files.readString(README)).results().map(block -> block.group(1)).flatMap(String::lines)
+                .flatMap(line -> Pattern.compile("&&").splitAsStream(line)).map(String::strip)
+                .filter(command -> !command.isEmpty() && !command.startsWith("#")).toList();
+    }
+
+    private static List<String> words(String command) {
+        return WORD.matcher(command).results().map(ReadmeTest::unquoted).toList();
+    }
+
+    private static String unquoted(MatchResult word) {
+        return word.group(1) == null ? word.group() : word.group(1);
+    }
+
+    /** The program with the options of its start script, on the classes under test. */
+    private void run(String command) throws IOException, InterruptedException {
+        List<String> java = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseSerialGC", "-Xmx512m",
+                "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-cp",
+                absolute(System.getProperty("java.class.path")), "org.transnormer.cli.Tnl"));
+        List<String> words = words(command);
+        java.addAll(words.subList(1, words.size()));
+        if (words.contains("train") && !words.contains("--steps")) {
+            java.addAll(FEW_STEPS);
+        }
+        Path output = temp.resolve("output.txt");
+        Process process = new ProcessBuilder(java).directory(temp.toFile()).redirectErrorStream(true)
+                .redirectOutput(output.toFile()).start();
+        try {
+            if (!process.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)) {
+                fail("%s: not done after %d s; so far:%n%s", command, LIMIT_SECONDS, Files.readString(output));
+            }
+            assertThat(process.exitValue()).as("exit code of %s; it said:%n%s", command, Files.readString(output))
+                    .isZero();
+        } finally {
+            process.destroyForcibly();
+        }
+    }
+
+    private static String absolute(String classPath) {
+        String separator = System.getProperty("path.separator");
+        return String.join(separator, Pattern.compile(Pattern.quote(separator)).splitAsStream(classPath)
+                .map(entry -> Path.of(entry).toAbsolutePath().toString()).toList());
+    }
+}
