@@ -5,6 +5,7 @@ import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
+import org.transnormer.simd.FloatMath;
 import org.transnormer.simd.Rows;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.VectorMath;
@@ -15,8 +16,8 @@ import org.transnormer.tensor.Tensor;
 /**
  * {@link Activation} on F32, rows shared out to threads. Exponentials, sines and cosines are polynomials, good to a few
  * units in the last place, instead of the spec's exactly rounded ones; the tail of a row goes through the same
- * operations under a mask, so a result does not depend on where in a vector it was made. GELU, which no released model
- * uses, is the spec's, element by element. SPEC section 3.5.
+ * operations, under a mask or one by one, so a result does not depend on where in a vector it was made. GELU, which no
+ * released model uses, is the spec's, element by element. SPEC section 3.5.
  */
 public final class ActivationVector implements Activation {
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(Simd.ORDER);
@@ -111,11 +112,17 @@ public final class ActivationVector implements Activation {
 
     /** x σ(x), σ from z = e^-|x|, which does not overflow: z/(1+z) for negative x, 1/(1+z) otherwise. */
     private static void silu(MemorySegment x, long xAt, MemorySegment y, long yAt, long n) {
-        for (long j = 0; j < n; j += Simd.LANES) {
-            FloatVector v = load(x, xAt, j, n);
+        long j = 0;
+        for (long end = n - Simd.LANES; j <= end; j += Simd.LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(Simd.FLOAT, x, xAt + j * Float.BYTES, Simd.ORDER);
             FloatVector z = VectorMath.exp(v.abs().neg());
-            FloatVector one = FloatVector.broadcast(Simd.FLOAT, 1);
-            store(v.mul(one.blend(z, v.lt(0)).div(z.add(1))), y, yAt, j, n);
+            FloatVector numerator = FloatVector.broadcast(Simd.FLOAT, 1).blend(z, v.lt(0));
+            v.mul(numerator.div(z.add(1))).intoMemorySegment(y, yAt + j * Float.BYTES, Simd.ORDER);
+        }
+        for (; j < n; j++) {
+            float v = x.get(FLOAT, xAt + j * Float.BYTES);
+            float z = FloatMath.exp(-Math.abs(v));
+            y.set(FLOAT, yAt + j * Float.BYTES, v * ((v < 0 ? z : 1) / (z + 1)));
         }
     }
 
@@ -123,16 +130,25 @@ public final class ActivationVector implements Activation {
     private static void siluBackward(MemorySegment x, long xAt, MemorySegment dy, long dyAt, MemorySegment dx,
             long dxAt,
             long n) {
-        for (long j = 0; j < n; j += Simd.LANES) {
-            FloatVector v = load(x, xAt, j, n);
+        long j = 0;
+        for (long end = n - Simd.LANES; j <= end; j += Simd.LANES) {
+            FloatVector v = FloatVector.fromMemorySegment(Simd.FLOAT, x, xAt + j * Float.BYTES, Simd.ORDER);
             FloatVector z = VectorMath.exp(v.abs().neg());
             FloatVector one = FloatVector.broadcast(Simd.FLOAT, 1);
             FloatVector inverse = one.div(z.add(1));
             FloatVector zInverse = z.mul(inverse);
             VectorMask<Float> negative = v.lt(0);
-            FloatVector s = inverse.blend(zInverse, negative);
-            FloatVector complement = zInverse.blend(inverse, negative);
-            store(load(dy, dyAt, j, n).mul(s.mul(v.fma(complement, one))), dx, dxAt, j, n);
+            FloatVector slope = v.fma(zInverse.blend(inverse, negative), one).mul(inverse.blend(zInverse, negative));
+            FloatVector.fromMemorySegment(Simd.FLOAT, dy, dyAt + j * Float.BYTES, Simd.ORDER).mul(slope)
+                    .intoMemorySegment(dx, dxAt + j * Float.BYTES, Simd.ORDER);
+        }
+        for (; j < n; j++) {
+            float v = x.get(FLOAT, xAt + j * Float.BYTES);
+            float z = FloatMath.exp(-Math.abs(v));
+            float inverse = 1 / (z + 1);
+            float zInverse = z * inverse;
+            float slope = Math.fma(v, v < 0 ? inverse : zInverse, 1) * (v < 0 ? zInverse : inverse);
+            dx.set(FLOAT, dxAt + j * Float.BYTES, dy.get(FLOAT, dyAt + j * Float.BYTES) * slope);
         }
     }
 

@@ -13,13 +13,14 @@ import org.transnormer.tensor.HostMemory;
 public final class LossCurve {
     /** Steps of the frozen run; the learning rate depends on them. */
     static final int STEPS = 20;
-    private static final String HEADER = """
-            # origin: self; the loss curve of a tiny run, vector backend, f32; equal bits for any threads and vector width
-            # regenerate: mvn -q -DskipTests package && java --add-modules=jdk.incubator.vector \
-            --enable-native-access=ALL-UNNAMED -cp 'target/test-classes:target/classes:target/tnl/lib/*' \
-            org.transnormer.train.LossCurve > golden-tests/losses/tiny-vector.txt
-            # step loss gradient_norm
-            """;
+    private static final String HEADER =
+            """
+                    # origin: self; the loss curve of a tiny run, vector backend, f32; equal bits for any threads and vector width
+                    # regenerate: mvn -q -DskipTests package && java --add-modules=jdk.incubator.vector \
+                    --enable-native-access=ALL-UNNAMED -cp 'target/test-classes:target/classes:target/tnl/lib/*' \
+                    org.transnormer.train.LossCurve > golden-tests/losses/tiny-vector.txt
+                    # step loss gradient_norm
+                    """;
 
     private LossCurve() {
     }
