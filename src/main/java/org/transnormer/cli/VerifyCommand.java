@@ -18,7 +18,7 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/** {@code tnl verify}: runs a backend over golden files and compares every tensor. SPEC section 6.4. */
+/** {@code tnl verify}: runs a backend over golden files and compares every tensor. SPEC section 6.5. */
 @Command(name = "verify", mixinStandardHelpOptions = true,
         description = "Compare every tensor of a run with golden files of the official code.")
 final class VerifyCommand implements Callable<Integer> {

@@ -2,7 +2,7 @@ package org.transnormer.tensor;
 
 /**
  * Sees intermediate tensors as a model computes them, under the names of the golden files. A tensor is valid only
- * during the call. SPEC section 6.4.
+ * during the call. SPEC section 6.5.
  */
 @FunctionalInterface
 public interface Trace {

@@ -20,7 +20,7 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * One golden case, checked: what a model is, what it was given, and what an independent implementation computed from it.
- * The files are untrusted: everything is checked against the configuration before anything is computed. SPEC section 6.4.
+ * The files are untrusted: everything is checked against the configuration before anything is computed. SPEC section 6.5.
  */
 public final class GoldenCase implements AutoCloseable {
     private static final String EMBEDDING = "model.embed_tokens.weight";

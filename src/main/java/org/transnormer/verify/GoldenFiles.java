@@ -16,7 +16,7 @@ import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 
-/** The files of one golden case: each tensor under its name, in whichever file it lies. SPEC section 6.4. */
+/** The files of one golden case: each tensor under its name, in whichever file it lies. SPEC section 6.5. */
 final class GoldenFiles implements AutoCloseable {
     private final String name;
     private final List<Safetensors> files = new ArrayList<>();

@@ -12,7 +12,7 @@ import org.transnormer.tensor.PlanMemory;
 
 /**
  * The tensors that a golden file has for a model: names, shapes, and the order in which a run computes them, so that the
- * first one that differs is the one to look at. SPEC section 6.4.
+ * first one that differs is the one to look at. SPEC section 6.5.
  */
 final class GoldenLayout {
 

@@ -29,7 +29,7 @@ import org.transnormer.tensor.Trace;
 
 /**
  * What a backend computes for a golden case: every tensor that the layout names, in the layout's shape, in F64. SPEC
- * section 6.4.
+ * section 6.5.
  */
 final class GoldenRun implements AutoCloseable {
     private final Backend backend;

@@ -8,7 +8,7 @@ import org.transnormer.model.ModelConfig;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 
-/** How far each tensor of a run may lie from the golden one. SPEC section 6.4 says where the figures come from. */
+/** How far each tensor of a run may lie from the golden one. SPEC section 6.5 says where the figures come from. */
 sealed interface GoldenTolerance {
     /** Rates and slopes have no sums behind them, and the last layer's are 1e-5 of the first's: relative, per element. */
     double RATES = 1e-6;

@@ -13,7 +13,7 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * Runs a backend over a golden case (training forward, backward, prefill, decoding) and compares every tensor. SPEC
- * section 6.4. With F64 and F32 weights the golden tensors are the reference; rounded weights make another model, of
+ * section 6.5. With F64 and F32 weights the golden tensors are the reference; rounded weights make another model, of
  * which the scalar spec in F64 is the reference.
  */
 public final class GoldenVerifier {

@@ -6,7 +6,7 @@ import java.util.Optional;
 import org.transnormer.verify.GoldenVerifier.Outcome;
 import org.transnormer.verify.GoldenVerifier.Row;
 
-/** Prints what a verification found: one line per tensor, then the verdict. SPEC section 6.4. */
+/** Prints what a verification found: one line per tensor, then the verdict. SPEC section 6.5. */
 public final class Report {
     private Report() {
     }
