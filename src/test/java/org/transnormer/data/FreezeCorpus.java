@@ -22,7 +22,7 @@ import org.transnormer.tokenizer.ByteTokenizer;
  * files come from standard input, one relative path a line, and are taken in sorted order:
  *
  * <pre>
- * git ls-files '*.java' '*.md' '*.cu' '*.cuh' | java org.transnormer.data.FreezeCorpus src/main/resources
+ * git ls-files '*.java' '*.md' '*.py' '*.cu' '*.cuh' | java org.transnormer.data.FreezeCorpus src/main/resources
  * </pre>
  *
  * One file in ten is held out; which ones follows from the paths alone ({@link TokenDataset#split} with seed 0).
