@@ -5,6 +5,7 @@ import static org.transnormer.linear.Kernel.ROWS;
 import static org.transnormer.simd.Simd.FLOAT;
 import static org.transnormer.simd.Simd.LANES;
 import static org.transnormer.simd.Simd.ORDER;
+import static org.transnormer.simd.Simd.SUM_LANES;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -14,15 +15,18 @@ import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.Tensor;
 
 /**
- * C = residual + (A · B + bias) in F32. Each element of A · B is one chain of fused multiply-adds from zero over k in
- * increasing order; bias and residual (C itself, to accumulate) are added to its end. So neither how the matrices are cut
- * nor who computes what nor how many rows a call has leaves a trace in the bits. (A chain that started from a large
- * residual would round at its size in every step.)
+ * C = residual + (bias + A · B) in F32. Each element of A · B is one chain of fused multiply-adds from zero over k in
+ * increasing order, bias and residual (C itself, to accumulate) are added to its end. So neither how the matrices are cut
+ * nor who computes what leaves a trace in the bits. (A chain that started from a large residual would round at the
+ * residual's size in every step.)
  *
  * <p>The matrices are cut into blocks of at most {@link #DEPTH} k. The smaller factor is packed into panels once, by all
- * threads; then each task packs a few panels of the larger one into memory of its own, where they stay in the second-level
- * cache, and runs them past all panels of the smaller one ({@link Kernel}). Sums wait in scratch memory from one block of k
- * to the next. All cuts depend on the shapes only.
+ * threads; then each task packs a few panels of the larger one into memory of its own, where they stay in the
+ * second-level cache, and runs them past all panels of the smaller one ({@link Kernel}). Sums wait in scratch memory from
+ * one block of k to the next. All cuts depend on the shapes only.
+ *
+ * <p>A few rows times a B whose k are neighbours, as in decoding, are bound by how fast B arrives: there each element is
+ * a {@link DotProduct}, with other bits. Shapes alone decide.
  */
 final class Gemm {
     /** Most k of one pass: a panel of A has 24 KiB, one of B 64 KiB. */
@@ -37,6 +41,11 @@ final class Gemm {
     /** Panels of the smaller factor that one task packs. */
     private static final long SHARED_PANELS = 4;
 
+    /** Most rows of A that are multiplied by streaming through B once, without packing. */
+    private static final long STREAM_ROWS = 4;
+    /** Elements of B that one task streams through. */
+    private static final long STREAM_TASK = 32 << 10;
+
     private static final ValueLayout.OfFloat ELEMENT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ORDER);
     private static final long TILE_ROW = COLUMNS * 4L;
     private static final long TILE = ROWS * TILE_ROW;
@@ -50,6 +59,7 @@ final class Gemm {
     private final Workspace workspace;
     private final Workers.Task packing = this::pack;
     private final Workers.Task multiplying = this::multiply;
+    private final Workers.Task streaming = this::stream;
 
     private MemorySegment c;
     private long cAt;
@@ -76,6 +86,7 @@ final class Gemm {
     private long columns;
     private long columnPanels;
     private long taskPanels;
+    private long taskColumns;
     private long firstK;
     private long depth;
     private boolean last;
@@ -109,6 +120,14 @@ final class Gemm {
         residualRow = addend == null ? 0 : addend.stride(0) * 4;
         bias = offset == null ? null : offset.segment();
         biasAt = offset == null ? 0 : offset.byteOffset();
+        if (streams(m, k)) {
+            rows = m;
+            columns = n;
+            depth = k;
+            taskColumns = Math.max(1, STREAM_TASK / k);
+            workers.run(Math.ceilDiv(n, taskColumns), streaming);
+            return;
+        }
         layOut(m, n, k);
         long blockRows = blockRows(m, n, k);
         long blockColumns = blockColumns(m, n, k);
@@ -118,6 +137,28 @@ final class Gemm {
             for (firstRow = 0; firstRow < m; firstRow += rows) {
                 rows = Math.min(blockRows, m - firstRow);
                 multiplyBlock(k);
+            }
+        }
+    }
+
+    /** Whether a product is bound by how fast B arrives, and laid out for dot products. */
+    private boolean streams(long m, long k) {
+        return m <= STREAM_ROWS && k > 0 && k % SUM_LANES == 0 && b.neighboursInK();
+    }
+
+    private void stream(long task, int worker) {
+        long from = task * taskColumns;
+        long to = Math.min(columns, from + taskColumns);
+        for (long j = from; j < to; j++) {
+            for (long i = 0; i < rows; i++) {
+                float sum = b.dot(j, a, i, depth);
+                if (bias != null) {
+                    sum = bias.get(ELEMENT, biasAt + j * 4) + sum;
+                }
+                if (residual != null) {
+                    sum = residual.get(ELEMENT, residualAt + i * residualRow + j * 4) + sum;
+                }
+                c.set(ELEMENT, cAt + i * cRow + j * 4, sum);
             }
         }
     }

@@ -15,8 +15,9 @@ import org.transnormer.tensor.Tensor;
 /**
  * The fast CPU twin. Activations and gradients are F32; w is F32 or BF16, widened exactly while it is read. It differs
  * from the spec in arithmetic only: each sum is one chain of F32 fused multiply-adds in increasing order of the summed
- * index, to which bias, then residual or the old value are added (SPEC section 3.4 bounds the error). Bits depend on
- * nothing else: not on threads, vector width, or how many tokens are computed together.
+ * index, or, in a forward of at most four tokens with I a multiple of 32, 32 interleaved chains joined in a fixed tree;
+ * then bias, then residual or the old value are added (SPEC section 3.4 bounds the error). Bits depend on nothing else:
+ * not on threads, vector width or how work is cut.
  */
 public final class LinearVector implements Linear {
     private static final ValueLayout.OfFloat ELEMENT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ORDER);

@@ -30,6 +30,18 @@ final class Operand {
         row = t.stride(0) * t.dtype().bytes();
     }
 
+    /** Whether elements that differ by one in k are neighbours. */
+    boolean neighboursInK() {
+        return neighboursInK;
+    }
+
+    /** Dot product of row r, over {@code depth} k, with row s of an F32 factor; both have neighbours in k. */
+    float dot(long r, Operand other, long s, long depth) {
+        long x = other.at + s * other.row;
+        return bf16 ? DotProduct.bf16(segment, at + r * row, other.segment, x, depth)
+                : DotProduct.f32(segment, at + r * row, other.segment, x, depth);
+    }
+
     /**
      * Packs rows {@code r} to r + rows - 1 and {@code depth} k from {@code k} on into panels that follow each other.
      *

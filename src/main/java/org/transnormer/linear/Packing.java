@@ -22,7 +22,7 @@ import org.transnormer.tensor.Bf16;
  * arithmetic clean.
  */
 final class Packing {
-    /** As many k at a time as keep the stage and what is written of a panel in the first-level cache. */
+    /** As many k of BF16 at a time as keep the stage, where they are widened, in the first-level cache. */
     static final long RUN = 128;
 
     /** As many k at a time as keep rows of several panels in the first-level cache: each line is fetched once. */
@@ -33,9 +33,13 @@ final class Packing {
     private static final VectorSpecies<Short> HALVES =
             VectorSpecies.of(short.class, VectorShape.forBitSize(LANES * 16));
     private static final VectorSpecies<Integer> FOUR = IntVector.SPECIES_128;
-    /** The lower halves of two vectors, interleaved, and the upper halves. */
+    private static final VectorSpecies<Integer> EIGHT = IntVector.SPECIES_256;
+    private static final boolean HAS_EIGHT = LANES >= 8;
+    /** The lower halves of two vectors, interleaved, and the upper halves: log2 n rounds of both turn n vectors. */
     private static final IntVector LOW = IntVector.fromArray(FOUR, new int[] {0, 4, 1, 5}, 0);
     private static final IntVector HIGH = IntVector.fromArray(FOUR, new int[] {2, 6, 3, 7}, 0);
+    private static final IntVector LOW8 = IntVector.fromArray(EIGHT, new int[] {0, 8, 1, 9, 2, 10, 3, 11}, 0);
+    private static final IntVector HIGH8 = IntVector.fromArray(EIGHT, new int[] {4, 12, 5, 13, 6, 14, 7, 15}, 0);
 
     private Packing() {}
 
@@ -50,10 +54,8 @@ final class Packing {
     static void transpose(MemorySegment source, long at, long row, long rows, long depth, MemorySegment panels, long to,
             long width) {
         for (long r = 0; r < rows; r += width) {
-            for (long k = 0; k < depth; k += RUN) {
-                transposeRun(source, at + r * row + k * 4, row, Math.min(width, rows - r), Math.min(RUN, depth - k),
-                        panels, to + (r * depth + k * width) * 4, width);
-            }
+            transposePanel(source, at + r * row, row, Math.min(width, rows - r), depth, panels, to + r * depth * 4,
+                    width);
         }
     }
 
@@ -67,7 +69,7 @@ final class Packing {
                 for (long i = 0; i < rowsHere; i++) {
                     widen(source, at + (r + i) * row + k * 2, run, panels, stage + i * RUN * 4);
                 }
-                transposeRun(panels, stage, RUN * 4, rowsHere, run, panels, to + (r * depth + k * width) * 4, width);
+                transposePanel(panels, stage, RUN * 4, rowsHere, run, panels, to + (r * depth + k * width) * 4, width);
             }
         }
     }
@@ -97,38 +99,92 @@ final class Packing {
         zero(rest, depth, panels, to + (rows - rest) * depth * 4, width);
     }
 
-    private static void transposeRun(MemorySegment source, long at, long row, long rows, long depth,
+    private static void transposePanel(MemorySegment source, long at, long row, long rows, long depth,
             MemorySegment panel, long to, long width) {
         long step = width * 4;
-        long whole = rows & -4;
-        long wholeDepth = depth & -4;
-        for (long r = 0; r < whole; r += 4) {
-            long r0 = at + r * row;
-            long r1 = r0 + row;
-            long r2 = r1 + row;
-            long r3 = r2 + row;
-            for (long k = 0; k < wholeDepth; k += 4) {
-                IntVector v0 = IntVector.fromMemorySegment(FOUR, source, r0 + k * 4, ORDER);
-                IntVector v1 = IntVector.fromMemorySegment(FOUR, source, r1 + k * 4, ORDER);
-                IntVector v2 = IntVector.fromMemorySegment(FOUR, source, r2 + k * 4, ORDER);
-                IntVector v3 = IntVector.fromMemorySegment(FOUR, source, r3 + k * 4, ORDER);
-                IntVector low02 = LOW.selectFrom(v0, v2);
-                IntVector high02 = HIGH.selectFrom(v0, v2);
-                IntVector low13 = LOW.selectFrom(v1, v3);
-                IntVector high13 = HIGH.selectFrom(v1, v3);
-                long p = to + k * step + r * 4;
-                LOW.selectFrom(low02, low13).intoMemorySegment(panel, p, ORDER);
-                HIGH.selectFrom(low02, low13).intoMemorySegment(panel, p + step, ORDER);
-                LOW.selectFrom(high02, high13).intoMemorySegment(panel, p + 2 * step, ORDER);
-                HIGH.selectFrom(high02, high13).intoMemorySegment(panel, p + 3 * step, ORDER);
-            }
+        long r = 0;
+        for (; HAS_EIGHT && r + 8 <= rows; r += 8) {
+            turnEight(source, at + r * row, row, depth & -8, panel, to + r * 4, step);
+            scatter(source, at + r * row, row, 8, depth & -8, depth, panel, to + r * 4, step);
         }
+        for (; r + 4 <= rows; r += 4) {
+            turnFour(source, at + r * row, row, depth & -4, panel, to + r * 4, step);
+            scatter(source, at + r * row, row, 4, depth & -4, depth, panel, to + r * 4, step);
+        }
+        scatter(source, at + r * row, row, rows - r, 0, depth, panel, to + r * 4, step);
+        zero(rows, depth, panel, to, width);
+    }
+
+    /** Turns 8 rows. */
+    private static void turnEight(MemorySegment source, long at, long row, long depth, MemorySegment panel, long to,
+            long step) {
+        for (long k = 0; k < depth; k += 8) {
+            long q = at + k * 4;
+            long p = to + k * step;
+            IntVector v0 = IntVector.fromMemorySegment(EIGHT, source, q, ORDER);
+            IntVector v1 = IntVector.fromMemorySegment(EIGHT, source, q + row, ORDER);
+            IntVector v2 = IntVector.fromMemorySegment(EIGHT, source, q + 2 * row, ORDER);
+            IntVector v3 = IntVector.fromMemorySegment(EIGHT, source, q + 3 * row, ORDER);
+            IntVector v4 = IntVector.fromMemorySegment(EIGHT, source, q + 4 * row, ORDER);
+            IntVector v5 = IntVector.fromMemorySegment(EIGHT, source, q + 5 * row, ORDER);
+            IntVector v6 = IntVector.fromMemorySegment(EIGHT, source, q + 6 * row, ORDER);
+            IntVector v7 = IntVector.fromMemorySegment(EIGHT, source, q + 7 * row, ORDER);
+            IntVector a0 = LOW8.selectFrom(v0, v4);
+            IntVector a1 = HIGH8.selectFrom(v0, v4);
+            IntVector a2 = LOW8.selectFrom(v1, v5);
+            IntVector a3 = HIGH8.selectFrom(v1, v5);
+            IntVector a4 = LOW8.selectFrom(v2, v6);
+            IntVector a5 = HIGH8.selectFrom(v2, v6);
+            IntVector a6 = LOW8.selectFrom(v3, v7);
+            IntVector a7 = HIGH8.selectFrom(v3, v7);
+            IntVector b0 = LOW8.selectFrom(a0, a4);
+            IntVector b1 = HIGH8.selectFrom(a0, a4);
+            IntVector b2 = LOW8.selectFrom(a1, a5);
+            IntVector b3 = HIGH8.selectFrom(a1, a5);
+            IntVector b4 = LOW8.selectFrom(a2, a6);
+            IntVector b5 = HIGH8.selectFrom(a2, a6);
+            IntVector b6 = LOW8.selectFrom(a3, a7);
+            IntVector b7 = HIGH8.selectFrom(a3, a7);
+            LOW8.selectFrom(b0, b4).intoMemorySegment(panel, p, ORDER);
+            HIGH8.selectFrom(b0, b4).intoMemorySegment(panel, p + step, ORDER);
+            LOW8.selectFrom(b1, b5).intoMemorySegment(panel, p + 2 * step, ORDER);
+            HIGH8.selectFrom(b1, b5).intoMemorySegment(panel, p + 3 * step, ORDER);
+            LOW8.selectFrom(b2, b6).intoMemorySegment(panel, p + 4 * step, ORDER);
+            HIGH8.selectFrom(b2, b6).intoMemorySegment(panel, p + 5 * step, ORDER);
+            LOW8.selectFrom(b3, b7).intoMemorySegment(panel, p + 6 * step, ORDER);
+            HIGH8.selectFrom(b3, b7).intoMemorySegment(panel, p + 7 * step, ORDER);
+        }
+    }
+
+    /** Turns 4 rows. */
+    private static void turnFour(MemorySegment source, long at, long row, long depth, MemorySegment panel, long to,
+            long step) {
+        for (long k = 0; k < depth; k += 4) {
+            long q = at + k * 4;
+            long p = to + k * step;
+            IntVector v0 = IntVector.fromMemorySegment(FOUR, source, q, ORDER);
+            IntVector v1 = IntVector.fromMemorySegment(FOUR, source, q + row, ORDER);
+            IntVector v2 = IntVector.fromMemorySegment(FOUR, source, q + 2 * row, ORDER);
+            IntVector v3 = IntVector.fromMemorySegment(FOUR, source, q + 3 * row, ORDER);
+            IntVector a0 = LOW.selectFrom(v0, v2);
+            IntVector a1 = HIGH.selectFrom(v0, v2);
+            IntVector a2 = LOW.selectFrom(v1, v3);
+            IntVector a3 = HIGH.selectFrom(v1, v3);
+            LOW.selectFrom(a0, a2).intoMemorySegment(panel, p, ORDER);
+            HIGH.selectFrom(a0, a2).intoMemorySegment(panel, p + step, ORDER);
+            LOW.selectFrom(a1, a3).intoMemorySegment(panel, p + 2 * step, ORDER);
+            HIGH.selectFrom(a1, a3).intoMemorySegment(panel, p + 3 * step, ORDER);
+        }
+    }
+
+    /** One element at a time, k from {@code first} on. */
+    private static void scatter(MemorySegment source, long at, long row, long rows, long first, long depth,
+            MemorySegment panel, long to, long step) {
         for (long r = 0; r < rows; r++) {
-            for (long k = r < whole ? wholeDepth : 0; k < depth; k++) {
+            for (long k = first; k < depth; k++) {
                 panel.set(FLOAT_AT, to + k * step + r * 4, source.get(FLOAT_AT, at + r * row + k * 4));
             }
         }
-        zero(rows, depth, panel, to, width);
     }
 
     private static void copyChunk(MemorySegment source, long at, long row, long rows, long depth, MemorySegment panel,
