@@ -37,7 +37,7 @@ import picocli.CommandLine.Spec;
             "  tnl train --resume runs/books --steps 40000", "",
             "Ctrl-C finishes the step at hand and saves; --resume goes on from there to the same bits."})
 final class TrainCommand implements Callable<Integer> {
-    private static final long DEFAULT_STEPS = 800;
+    private static final long DEFAULT_STEPS = 2_200;
     /** What may be said about a run that goes on; its settings decide everything else. */
     private static final Set<String> RESUME_OPTIONS = Set.of("--resume", "--steps", "--backend", "--dtype",
             "--threads");
@@ -79,7 +79,7 @@ final class TrainCommand implements Callable<Integer> {
         @Option(names = "--steps", paramLabel = "N", description = "optimizer steps; default " + DEFAULT_STEPS)
         private Long steps;
         @Option(names = "--batch", paramLabel = "N",
-                description = "sequences per micro-batch; default ${DEFAULT-VALUE}", defaultValue = "8")
+                description = "sequences per micro-batch; default ${DEFAULT-VALUE}", defaultValue = "4")
         private int batch;
         @Option(names = "--sequence", paramLabel = "N", description = "tokens per sequence; default ${DEFAULT-VALUE}",
                 defaultValue = "256")
@@ -88,7 +88,7 @@ final class TrainCommand implements Callable<Integer> {
                 description = "micro-batches per step; default ${DEFAULT-VALUE}", defaultValue = "1")
         private int accumulate;
         @Option(names = "--lr", paramLabel = "X", description = "peak learning rate; default ${DEFAULT-VALUE}",
-                defaultValue = "1e-2")
+                defaultValue = "1.5e-2")
         private double learningRate;
         @Option(names = "--schedule", paramLabel = "NAME",
                 description = "of the learning rate: constant, linear, cosine or wsd; default ${DEFAULT-VALUE}",
