@@ -42,7 +42,7 @@ public enum CudaLibrary {
     }
 
     /**
-     * Tries to open the library, without running any of its functions.
+     * Tries to open the library, without calling any of its functions.
      *
      * @param cudaHome folder of a CUDA toolkit, or null: the usual one
      * @return the attempts in order; the last one opened it, or none did
@@ -61,7 +61,7 @@ public enum CudaLibrary {
         return List.copyOf(attempts);
     }
 
-    private static Attempt open(String path) {
+    static Attempt open(String path) {
         try (Arena arena = Arena.ofConfined()) {
             SymbolLookup.libraryLookup(path, arena);
             return new Attempt(path, null);
