@@ -12,6 +12,7 @@ import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Parameter;
 import org.transnormer.model.ReleasedConfig;
 import org.transnormer.model.Weights;
+import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.PlanMemory;
 import org.transnormer.tensor.Tensor;
@@ -64,7 +65,8 @@ public final class ModelFolder {
 
     /** Writes a model, its matrices in the type that it computes with. */
     public static HuggingFaceWriter writer(ModelConfig config, Weights weights, Precision precision) {
-        return new HuggingFaceWriter(HfConfig.of(ReleasedConfig.toJson(config)), tensors(weights), precision.weights(),
+        DType dtype = precision.weights() == DType.F64 ? DType.F32 : precision.weights();
+        return new HuggingFaceWriter(HfConfig.of(ReleasedConfig.toJson(config)), tensors(weights), dtype,
                 HuggingFaceWriter.SHARD_BYTES);
     }
 }
