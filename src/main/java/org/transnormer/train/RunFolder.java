@@ -229,12 +229,15 @@ public final class RunFolder {
         return new RunCheckpoints(path.resolve("checkpoints"), description.settings().keep());
     }
 
-    /** Master weights where they are not the model's, and the moments, under their parameters' names. */
+    /**
+     * Master weights where the model's files do not hold them, and the moments, under their parameters' names. The
+     * files hold rounded weights where the optimizer has its own, and where the weights are F64.
+     */
     private static List<Tensor> optimizerTensors(TrainingRun run) {
         List<Tensor> tensors = new ArrayList<>();
         for (Optimizer.State state : run.optimizer().states()) {
             for (Parameter p : state.group().parameters()) {
-                if (state.master() != state.group().value()) {
+                if (state.master() != state.group().value() || state.master().dtype() == DType.F64) {
                     tensors.add(p.exported(state.master()).named("master." + p.name()));
                 }
                 tensors.add(p.exported(state.m()).named("m." + p.name()));
