@@ -144,7 +144,7 @@ class TrainCommandTest {
 
     @Test
     void helpNamesEveryDefault() {
-        assertThat(Outcome.of("train --help").succeeds().out()).contains("default 3e-3", "default cosine",
+        assertThat(Outcome.of("train --help").succeeds().out()).contains("default 1.5e-2", "default cosine",
                 "nano, tiny, peer-cpu", "How to compute").doesNotContain("${", "null");
     }
 
