@@ -8,8 +8,8 @@ class TimingTest {
 
     @Test
     void theMedianIsTheMiddle() {
-        assertThat(Timing.summary(new double[]{5, 1, 9}, 2)).isEqualTo(new Timing(5, 1, 3, 2));
-        assertThat(Timing.summary(new double[]{4, 1, 9, 2}, 0).median()).isEqualTo(3);
+        assertThat(Timing.summary(new double[] {5, 1, 9}, 2)).isEqualTo(new Timing(5, 1, 3, 2));
+        assertThat(Timing.summary(new double[] {4, 1, 9, 2}, 0).median()).isEqualTo(3);
     }
 
     @Test

@@ -78,8 +78,8 @@ class TrainCommandTest {
         assertThat(Outcome.of("generate", killed, "--tokens 1").succeeds().err()).contains("step-00000003");
 
         Outcome.of("train --resume", killed).succeeds();
-        for (String file : new String[]{"model/model.safetensors", "metrics.jsonl", "run.json",
-                "checkpoints/step-00000006/optimizer.safetensors"}) {
+        for (String file : new String[] {"model/model.safetensors", "metrics.jsonl", "run.json",
+            "checkpoints/step-00000006/optimizer.safetensors"}) {
             assertThat(killed.resolve(file)).hasSameBinaryContentAs(whole.resolve(file));
         }
     }
