@@ -5,6 +5,8 @@ import static jdk.incubator.vector.FloatVector.fromMemorySegment;
 
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorSpecies;
@@ -25,6 +27,7 @@ import org.transnormer.tensor.Tensor;
  */
 final class LightningStep implements Workers.Task {
     private static final VectorSpecies<Float> SPECIES = Simd.FLOAT;
+    private static final ByteOrder ORDER = Simd.ORDER;
     private static final long LANES = Simd.LANES;
     private static final long FLOAT = Float.BYTES;
     private static final long W = LANES * FLOAT;
@@ -34,6 +37,8 @@ final class LightningStep implements Workers.Task {
 
     private final Workers workers;
     private final Workspace workspace;
+    /** One for each thread. */
+    private final Pair[] pairs;
 
     private Tensor q;
     private Tensor k;
@@ -50,6 +55,8 @@ final class LightningStep implements Workers.Task {
     LightningStep(Workers workers, Workspace workspace) {
         this.workers = workers;
         this.workspace = workspace;
+        this.pairs = new Pair[workers.threads()];
+        Arrays.setAll(pairs, i -> new Pair());
     }
 
     /** Scratch: a row of zeros, and a row per thread for states that nobody wants. */
@@ -70,16 +77,16 @@ final class LightningStep implements Workers.Task {
         this.last = last;
         scratch = workspace.get(bytes(workers.threads(), v.dim(2))).segment();
         LightningTiles.zero(scratch, 0, LightningTiles.pad(v.dim(2)));
-        long pairs = sequences.count() * q.dim(1);
-        tasks = Math.min(pairs, Math.ceilDiv(pairs * q.dim(2) * v.dim(2) * FLOAT, GRAIN));
+        long count = sequences.count() * q.dim(1);
+        tasks = Math.min(count, Math.ceilDiv(count * q.dim(2) * v.dim(2) * FLOAT, GRAIN));
         workers.run(tasks, this);
     }
 
     @Override
     public void run(long index, int worker) {
         long heads = q.dim(1);
-        long pairs = sequences.count() * heads;
-        for (long pair = index * pairs / tasks; pair < (index + 1) * pairs / tasks; pair++) {
+        long count = sequences.count() * heads;
+        for (long pair = index * count / tasks; pair < (index + 1) * count / tasks; pair++) {
             int n = (int) (pair / heads);
             if (sequences.length(n) == 1) {
                 step(n, pair % heads, worker);
@@ -89,80 +96,36 @@ final class LightningStep implements Workers.Task {
 
     /** A state or value that is absent is a row of zeros; a state that nobody wants goes to a row that nobody reads. */
     private void step(int n, long h, int worker) {
+        Pair pair = pairs[worker];
         long token = sequences.offset(n);
-        long rows = q.dim(2);
         long dv = v.dim(2);
-        long width = dv * FLOAT;
         boolean starts = initial != null && sequences.slot(n) != Sequences.NO_SLOT;
         boolean ends = last != null && sequences.slot(n) != Sequences.NO_SLOT;
         boolean counts = mask == null || mask.getInt(token) != 0;
-        MemorySegment from = starts ? initial.segment() : scratch;
-        long fromAt = starts ? stateOffset(initial, n, h) : 0;
-        long fromRow = starts ? width : 0;
-        MemorySegment to = ends ? last.segment() : scratch;
-        long toAt = ends ? stateOffset(last, n, h) : (1 + worker) * LightningTiles.pad(dv) * FLOAT;
-        long toRow = ends ? width : 0;
-        MemorySegment values = counts ? v.segment() : scratch;
-        long valuesAt = counts ? offset(v, token, h) : 0;
-        MemorySegment queries = q.segment();
-        long queryAt = offset(q, token, h);
-        MemorySegment keys = k.segment();
-        long keyAt = offset(k, token, h);
-        MemorySegment outputs = o.segment();
-        long outputAt = offset(o, token, h);
+        pair.from = starts ? initial.segment() : scratch;
+        pair.fromAt = starts ? stateOffset(initial, n, h) : 0;
+        pair.fromRow = starts ? dv * FLOAT : 0;
+        pair.to = ends ? last.segment() : scratch;
+        pair.toAt = ends ? stateOffset(last, n, h) : (1 + worker) * LightningTiles.pad(dv) * FLOAT;
+        pair.toRow = ends ? dv * FLOAT : 0;
+        pair.values = counts ? v.segment() : scratch;
+        pair.valuesAt = counts ? offset(v, token, h) : 0;
+        pair.queries = q.segment();
+        pair.queryAt = offset(q, token, h);
+        pair.keys = k.segment();
+        pair.keyAt = offset(k, token, h);
+        pair.outputs = o.segment();
+        pair.outputAt = offset(o, token, h);
+        pair.rows = q.dim(2);
         double lambda = StrictMath.exp(-rates.get(h));
-        FloatVector high = broadcast(SPECIES, (float) lambda);
-        FloatVector low = broadcast(SPECIES, (float) (lambda - (float) lambda));
-        long at = 0;
-        for (; at + 4 * W <= width; at += 4 * W) {
-            FloatVector v0 = fromMemorySegment(SPECIES, values, valuesAt + at, Simd.ORDER);
-            FloatVector v1 = fromMemorySegment(SPECIES, values, valuesAt + at + W, Simd.ORDER);
-            FloatVector v2 = fromMemorySegment(SPECIES, values, valuesAt + at + 2 * W, Simd.ORDER);
-            FloatVector v3 = fromMemorySegment(SPECIES, values, valuesAt + at + 3 * W, Simd.ORDER);
-            FloatVector o0 = FloatVector.zero(SPECIES);
-            FloatVector o1 = o0;
-            FloatVector o2 = o0;
-            FloatVector o3 = o0;
-            long source = fromAt + at;
-            long target = toAt + at;
-            for (long i = 0; i < rows; i++, source += fromRow, target += toRow) {
-                FloatVector ki = broadcast(SPECIES, keys.get(LAYOUT, keyAt + i * FLOAT));
-                FloatVector qi = broadcast(SPECIES, queries.get(LAYOUT, queryAt + i * FLOAT));
-                FloatVector s0 = fromMemorySegment(SPECIES, from, source, Simd.ORDER);
-                FloatVector s1 = fromMemorySegment(SPECIES, from, source + W, Simd.ORDER);
-                FloatVector s2 = fromMemorySegment(SPECIES, from, source + 2 * W, Simd.ORDER);
-                FloatVector s3 = fromMemorySegment(SPECIES, from, source + 3 * W, Simd.ORDER);
-                s0 = s0.fma(high, ki.fma(v0, s0.mul(low)));
-                s1 = s1.fma(high, ki.fma(v1, s1.mul(low)));
-                s2 = s2.fma(high, ki.fma(v2, s2.mul(low)));
-                s3 = s3.fma(high, ki.fma(v3, s3.mul(low)));
-                s0.intoMemorySegment(to, target, Simd.ORDER);
-                s1.intoMemorySegment(to, target + W, Simd.ORDER);
-                s2.intoMemorySegment(to, target + 2 * W, Simd.ORDER);
-                s3.intoMemorySegment(to, target + 3 * W, Simd.ORDER);
-                o0 = qi.fma(s0, o0);
-                o1 = qi.fma(s1, o1);
-                o2 = qi.fma(s2, o2);
-                o3 = qi.fma(s3, o3);
-            }
-            o0.intoMemorySegment(outputs, outputAt + at, Simd.ORDER);
-            o1.intoMemorySegment(outputs, outputAt + at + W, Simd.ORDER);
-            o2.intoMemorySegment(outputs, outputAt + at + 2 * W, Simd.ORDER);
-            o3.intoMemorySegment(outputs, outputAt + at + 3 * W, Simd.ORDER);
+        pair.high = (float) lambda;
+        pair.low = (float) (lambda - (float) lambda);
+        long column = 0;
+        for (; column + 4 * LANES <= dv; column += 4 * LANES) {
+            pair.fourVectors(column * FLOAT);
         }
-        for (; at < width; at += W) {
-            VectorMask<Float> lanes = SPECIES.indexInRange(at / FLOAT, dv);
-            FloatVector v0 = fromMemorySegment(SPECIES, values, valuesAt + at, Simd.ORDER, lanes);
-            FloatVector o0 = FloatVector.zero(SPECIES);
-            long source = fromAt + at;
-            long target = toAt + at;
-            for (long i = 0; i < rows; i++, source += fromRow, target += toRow) {
-                FloatVector s0 = fromMemorySegment(SPECIES, from, source, Simd.ORDER, lanes);
-                s0 = s0.fma(high, broadcast(SPECIES, keys.get(LAYOUT, keyAt + i * FLOAT)).fma(v0, s0.mul(low)));
-                s0.intoMemorySegment(to, target, Simd.ORDER, lanes);
-                o0 = broadcast(SPECIES, queries.get(LAYOUT, queryAt + i * FLOAT)).fma(s0, o0);
-            }
-            o0.intoMemorySegment(outputs, outputAt + at, Simd.ORDER, lanes);
+        for (; column < dv; column += LANES) {
+            pair.oneVector(column * FLOAT, SPECIES.indexInRange(column, dv).toLong());
         }
     }
 
@@ -172,5 +135,112 @@ final class LightningStep implements Workers.Task {
 
     private static long offset(Tensor x, long token, long h) {
         return x.byteOffset() + (token * x.stride(0) + h * x.stride(1)) * FLOAT;
+    }
+
+    /**
+     * Where a head of a sequence has its operands. The work on its columns is in methods of their own, small enough for
+     * each of the compilers: one that the first of them gives up never reaches the second.
+     */
+    private static final class Pair {
+        private MemorySegment from;
+        private long fromAt;
+        private long fromRow;
+        private MemorySegment to;
+        private long toAt;
+        private long toRow;
+        private MemorySegment values;
+        private long valuesAt;
+        private MemorySegment queries;
+        private long queryAt;
+        private MemorySegment keys;
+        private long keyAt;
+        private MemorySegment outputs;
+        private long outputAt;
+        private long rows;
+        private float high;
+        private float low;
+
+        private void fourVectors(long at) {
+            MemorySegment source = from;
+            MemorySegment target = to;
+            MemorySegment query = queries;
+            MemorySegment key = keys;
+            long sourceAt = fromAt + at;
+            long sourceRow = fromRow;
+            long targetAt = toAt + at;
+            long targetRow = toRow;
+            long qAt = queryAt;
+            long kAt = keyAt;
+            long count = rows;
+            FloatVector highs = broadcast(SPECIES, high);
+            FloatVector lows = broadcast(SPECIES, low);
+            FloatVector v0 = fromMemorySegment(SPECIES, values, valuesAt + at, ORDER);
+            FloatVector v1 = fromMemorySegment(SPECIES, values, valuesAt + at + W, ORDER);
+            FloatVector v2 = fromMemorySegment(SPECIES, values, valuesAt + at + 2 * W, ORDER);
+            FloatVector v3 = fromMemorySegment(SPECIES, values, valuesAt + at + 3 * W, ORDER);
+            FloatVector o0 = FloatVector.zero(SPECIES);
+            FloatVector o1 = o0;
+            FloatVector o2 = o0;
+            FloatVector o3 = o0;
+            for (long i = 0; i < count; i++) {
+                FloatVector ki = broadcast(SPECIES, key.get(LAYOUT, kAt));
+                FloatVector qi = broadcast(SPECIES, query.get(LAYOUT, qAt));
+                FloatVector s0 = fromMemorySegment(SPECIES, source, sourceAt, ORDER);
+                FloatVector s1 = fromMemorySegment(SPECIES, source, sourceAt + W, ORDER);
+                FloatVector s2 = fromMemorySegment(SPECIES, source, sourceAt + 2 * W, ORDER);
+                FloatVector s3 = fromMemorySegment(SPECIES, source, sourceAt + 3 * W, ORDER);
+                s0 = s0.fma(highs, ki.fma(v0, s0.mul(lows)));
+                s1 = s1.fma(highs, ki.fma(v1, s1.mul(lows)));
+                s2 = s2.fma(highs, ki.fma(v2, s2.mul(lows)));
+                s3 = s3.fma(highs, ki.fma(v3, s3.mul(lows)));
+                s0.intoMemorySegment(target, targetAt, ORDER);
+                s1.intoMemorySegment(target, targetAt + W, ORDER);
+                s2.intoMemorySegment(target, targetAt + 2 * W, ORDER);
+                s3.intoMemorySegment(target, targetAt + 3 * W, ORDER);
+                o0 = qi.fma(s0, o0);
+                o1 = qi.fma(s1, o1);
+                o2 = qi.fma(s2, o2);
+                o3 = qi.fma(s3, o3);
+                kAt += FLOAT;
+                qAt += FLOAT;
+                sourceAt += sourceRow;
+                targetAt += targetRow;
+            }
+            o0.intoMemorySegment(outputs, outputAt + at, ORDER);
+            o1.intoMemorySegment(outputs, outputAt + at + W, ORDER);
+            o2.intoMemorySegment(outputs, outputAt + at + 2 * W, ORDER);
+            o3.intoMemorySegment(outputs, outputAt + at + 3 * W, ORDER);
+        }
+
+        /** @param lanes bit i: whether lane i counts */
+        private void oneVector(long at, long lanes) {
+            MemorySegment source = from;
+            MemorySegment target = to;
+            MemorySegment query = queries;
+            MemorySegment key = keys;
+            long sourceAt = fromAt + at;
+            long sourceRow = fromRow;
+            long targetAt = toAt + at;
+            long targetRow = toRow;
+            long qAt = queryAt;
+            long kAt = keyAt;
+            long count = rows;
+            VectorMask<Float> mask = VectorMask.fromLong(SPECIES, lanes);
+            FloatVector highs = broadcast(SPECIES, high);
+            FloatVector lows = broadcast(SPECIES, low);
+            FloatVector v0 = fromMemorySegment(SPECIES, values, valuesAt + at, ORDER, mask);
+            FloatVector o0 = FloatVector.zero(SPECIES);
+            for (long i = 0; i < count; i++) {
+                FloatVector s0 = fromMemorySegment(SPECIES, source, sourceAt, ORDER, mask);
+                s0 = s0.fma(highs, broadcast(SPECIES, key.get(LAYOUT, kAt)).fma(v0, s0.mul(lows)));
+                s0.intoMemorySegment(target, targetAt, ORDER, mask);
+                o0 = broadcast(SPECIES, query.get(LAYOUT, qAt)).fma(s0, o0);
+                kAt += FLOAT;
+                qAt += FLOAT;
+                sourceAt += sourceRow;
+                targetAt += targetRow;
+            }
+            o0.intoMemorySegment(outputs, outputAt + at, ORDER, mask);
+        }
     }
 }

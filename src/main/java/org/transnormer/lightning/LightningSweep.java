@@ -28,7 +28,7 @@ final class LightningSweep implements Workers.Task {
     private static final long PRODUCT_ROW = CHUNK * FLOAT;
     /** A task of fewer multiplications than this is not worth waking a thread for. */
     private static final long GRAIN = 1 << 20;
-    /** As many pairs as this are tasks enough; the other way costs about a third more, mostly in memory traffic. */
+    /** As many pairs as this are tasks enough; the other way reads b and c twice and costs an eighth more. */
     private static final long MANY_PAIRS = 16;
     /** From this many chunks on, a sequence is worth three rounds of tasks per span. */
     private static final long LONG = 32;
@@ -280,15 +280,12 @@ final class LightningSweep implements Workers.Task {
         }
     }
 
-    /** λ^0 to λ^64, descending to the left of λ^0, which zeros follow: λ^(t-s) for s = 0, 1, ... lies in order. */
+    /** λ^64 to λ^0, so that λ^(t-s) for s = 0, 1, ... lies in order; s > t takes what follows, for no one to read. */
     private void decays(long w, long h) {
         double lambda = power(h, 1);
         double power = 1;
         for (long j = 0; j <= CHUNK; j++, power *= lambda) {
             scratch.set(LAYOUT, decay(w, j), (float) power);
-        }
-        for (long j = 1; j < CHUNK; j++) {
-            scratch.set(LAYOUT, decay(w, -j), 0f);
         }
     }
 
@@ -397,7 +394,7 @@ final class LightningSweep implements Workers.Task {
         return carried(w) + CHUNK * cRow;
     }
 
-    /** λ^j, -64 < j ≤ 64; zero for negative j. */
+    /** λ^j, 0 ≤ j ≤ 64; room for j > -64. */
     private long decay(long w, long j) {
         return products(w) + CHUNK * PRODUCT_ROW + (CHUNK - j) * FLOAT;
     }

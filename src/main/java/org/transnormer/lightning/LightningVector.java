@@ -68,7 +68,6 @@ public final class LightningVector implements LightningAttention {
     public void reserve(long tokens, int sequences, int heads, int dk, int dv) {
         long pairs = (long) sequences * heads;
         workspace.reserve(LightningSweep.bytes(workers.threads(), tokens, pairs, dk, dv));
-        workspace.reserve(LightningSweep.bytes(workers.threads(), tokens, pairs, dv, dk));
         workspace.reserve(LightningStep.bytes(workers.threads(), dv));
     }
 }

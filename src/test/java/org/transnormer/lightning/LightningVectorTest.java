@@ -2,6 +2,7 @@ package org.transnormer.lightning;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.withinPercentage;
 import static org.transnormer.lightning.LightningCall.assertSameBits;
 
 import java.util.Collections;
@@ -44,23 +45,21 @@ class LightningVectorTest implements LightningContract {
     }
 
     /**
-     * Measured up to T 2000 and 256 x 128: at most 6 and 0.9 where signs are mixed. Where all terms have one sign and
-     * nearly one size, roundings lean one way for long stretches and errors grow with the depth of the chains, dk or dv
-     * and 64, not with its root: at most half of this.
+     * Measured up to T 2000 and 256 x 128 where signs are mixed: at most 6 and 0.9; a state of few numbers has no mean
+     * to speak of. Where all terms have one sign and nearly one size, roundings lean one way for long stretches and
+     * errors grow with the depth of the chains, dk or dv and 64, not with its root: about half of this.
      */
     @Override
     public Tolerance tolerance(LightningCase shape) {
-        if (shape.values() == Values.CONSTANT || shape.values() == Values.OFFSET) {
-            double c = 8 + (shape.dk() + shape.dv() + 64) / 4.0;
-            return new Tolerance(c, c / 2);
-        }
-        return new Tolerance(8, 2);
+        boolean leaning = shape.values() == Values.CONSTANT || shape.values() == Values.OFFSET;
+        double c = leaning ? 8 + (shape.dk() + shape.dv() + 64) / 4.0 : 8;
+        return new Tolerance(c, shape.dk() * shape.dv() < 64 ? c : c / 2);
     }
 
     /** Chunk by chunk in many tasks. */
     @Property(tries = 3)
     void longSequencesAreTheReference(@ForAll long seed) {
-        LightningCase shape = new LightningCase(seed, 2, 17, 5, List.of(LONG, 3, 64), Values.NORMAL, 1, true, true);
+        LightningCase shape = new LightningCase(seed, 1, 35, 33, List.of(LONG, 1, 64), Values.NORMAL, 1, true, true);
         assertSame(SUBJECT, new LightningRecurrent(), shape);
     }
 
@@ -87,6 +86,14 @@ class LightningVectorTest implements LightningContract {
         }
     }
 
+    /** A batch that decodes, in several tasks. */
+    @Property(tries = 5)
+    void manySequencesOfOneTokenAreTheReference(@ForAll long seed) {
+        LightningCase shape = new LightningCase(seed, 3, 33, 85, Collections.nCopies(60, 1), Values.NORMAL, 1, true,
+                true);
+        assertSame(SUBJECT, new LightningRecurrent(), shape);
+    }
+
     /**
      * Token by token. Each of the 30 steps rounds the state once more, by up to u, and all to the same side where the
      * decay of a step is less than that.
@@ -109,6 +116,27 @@ class LightningVectorTest implements LightningContract {
             }
             Tolerance once = tolerance(shape);
             assertForward(new Tolerance(once.c() + 30, once.rms() + 30), call, want);
+        }
+    }
+
+    /** Of a constant input the state tends to 1 / (1 - λ): λ rounded to F32 would put it 3e-5 off, roundings less than 1e-6. */
+    @Example
+    void decayOfAStepIsNotRoundedToF32() {
+        int steps = 6000;
+        float rate = 0.00101f;
+        try (LightningCall call = LightningCall.of(LightningCase.of(1, 1, 1, 1, steps), DType.F32)) {
+            for (Tensor x : List.of(call.q, call.k, call.v)) {
+                x.fill(1);
+            }
+            call.rates.fill(rate);
+            call.last.fill(0);
+            for (int t = 0; t < steps; t++) {
+                LightningCall token = call.part(t, t + 1, 0);
+                token.initial = call.last;
+                token.forward(SUBJECT);
+            }
+            double want = -Math.expm1(-rate * (double) steps) / -Math.expm1(-rate);
+            assertThat(call.o.get(steps - 1, 0, 0)).isCloseTo(want, withinPercentage(3e-4));
         }
     }
 
