@@ -84,8 +84,9 @@ class ReadmeTest {
     /** The program with the options of its start script, on the classes under test. */
     private void run(String command) throws IOException, InterruptedException {
         List<String> java = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:+UseSerialGC", "-Xmx512m",
-                "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-cp",
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:-TieredCompilation",
+                "-XX:+UseSerialGC", "-Xmx512m", "--add-modules=jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED", "-cp",
                 absolute(System.getProperty("java.class.path")), "org.transnormer.cli.Tnl"));
         List<String> words = words(command);
         words.subList(1, words.size()).forEach(word -> java.add(word.startsWith(GOLDEN)
