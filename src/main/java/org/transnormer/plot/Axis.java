@@ -14,8 +14,7 @@ record Axis(double low, double high, double step, double from, double to) {
     static Axis onTicks(double min, double max, int ticks, double from, double to) {
         double slack = max > min ? 0 : Math.max(Math.abs(max), 1e-9) * 0.05;
         double step = niceStep(max - min + 2 * slack, ticks);
-        return new Axis(Math.floor((min - slack) / step + 1e-9) * step, Math.ceil((max + slack) / step - 1e-9) * step,
-                step, from, to);
+        return new Axis(-ceil((slack - min) / step) * step, ceil((max + slack) / step) * step, step, from, to);
     }
 
     /** From the first step to the last; ticks are whole steps. */
@@ -31,7 +30,8 @@ record Axis(double low, double high, double step, double from, double to) {
     /** Multiples of the step within the axis. */
     List<Double> ticks() {
         List<Double> ticks = new ArrayList<>();
-        for (long i = (long) Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) {
+        long last = (long) -ceil(-high / step);
+        for (long i = (long) ceil(low / step); i <= last; i++) {
             ticks.add(i * step);
         }
         return ticks;
@@ -55,6 +55,12 @@ record Axis(double low, double high, double step, double from, double to) {
             return trimmed(tick / 1e3, decimals(step / 1e3)) + "k";
         }
         return String.format(Locale.ROOT, "%." + decimals(step) + "f", tick);
+    }
+
+    /** The next whole number; one that rounding alone has moved stays what it is. */
+    private static double ceil(double x) {
+        double whole = Math.rint(x);
+        return Math.abs(x - whole) <= 1e-9 + 4 * Math.ulp(x) ? whole : Math.ceil(x);
     }
 
     private static double niceStep(double span, int ticks) {

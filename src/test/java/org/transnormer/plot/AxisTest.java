@@ -13,7 +13,7 @@ import net.jqwik.api.constraints.IntRange;
 
 class AxisTest {
 
-    @Property(tries = 300)
+    @Property(tries = 1000)
     void ticksAreNiceCoverTheValuesAndHaveLabelsOfTheirOwn(@ForAll @DoubleRange(min = -50, max = 50) double low,
             @ForAll @IntRange(min = -6, max = 5) int power, @ForAll @IntRange(min = 2, max = 9) int ticks) {
         double high = low + Math.pow(10, power) * (1 + Math.abs(low) / 20);
@@ -43,6 +43,13 @@ class AxisTest {
         assertThat(labels(Axis.ofSteps(0, 20_000, 0, 1))).containsExactly("0", "5k", "10k", "15k", "20k");
         assertThat(labels(Axis.ofSteps(0, 9e6, 0, 1))).startsWith("0", "2M", "4M");
         assertThat(labels(Axis.ofSteps(1, 1, 0, 1))).containsExactly("1", "2");
+    }
+
+    @Example
+    void aNarrowRangeFarFromZeroStartsOnItsFirstTick() {
+        Axis axis = Axis.onTicks(10.619038361916765, 10.619039892868683, 9, 400, 0);
+        assertThat(axis.pixel(axis.ticks().getFirst())).isEqualTo(400);
+        assertThat(axis.pixel(axis.ticks().getLast())).isEqualTo(0);
     }
 
     @Example
