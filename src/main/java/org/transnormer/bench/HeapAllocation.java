@@ -10,14 +10,19 @@ final class HeapAllocation {
     private HeapAllocation() {
     }
 
+    /** Since the process began. */
+    static long total() {
+        return THREADS.getTotalThreadAllocatedBytes();
+    }
+
     /** Mean of some calls; what the counters themselves allocate is taken off. */
     static double bytesPerCall(int calls, Runnable call) {
-        long before = THREADS.getTotalThreadAllocatedBytes();
-        long nothing = THREADS.getTotalThreadAllocatedBytes();
+        long before = total();
+        long nothing = total();
         for (int i = 0; i < calls; i++) {
             call.run();
         }
-        long after = THREADS.getTotalThreadAllocatedBytes();
+        long after = total();
         return Math.max(0, (double) (after - nothing - (nothing - before)) / calls);
     }
 }

@@ -46,8 +46,9 @@ public record StepBench(ModelConfig config, int rows, long length) {
      * @param call component and method
      * @param nanos per step, its calls together
      * @param calls per step
+     * @param allocated bytes on the Java heap per step, in all threads, since the leaf call before
      */
-    public record Part(String call, double nanos, double calls) {
+    public record Part(String call, double nanos, double calls, double allocated) {
     }
 
     /**
@@ -102,23 +103,39 @@ public record StepBench(ModelConfig config, int rows, long length) {
 
     /** Times every leaf call of some steps, in a run of its own; the most expensive first. */
     public List<Part> profile(BackendKind kind, Precision precision, int threads, double seconds) {
-        Map<String, long[]> times = new TreeMap<>();
+        Map<String, Sum> sums = new TreeMap<>();
+        long[] allocated = new long[1];
         try (HostMemory memory = new HostMemory();
                 Backend backend = new ObservedBackend(kind.open(precision, memory, threads),
                         (component, method, arguments, nanos) -> {
-                            long[] sum = times.computeIfAbsent(component + "." + method, name -> new long[2]);
-                            sum[0] += nanos;
-                            sum[1]++;
+                            long heap = HeapAllocation.total() - allocated[0];
+                            sums.computeIfAbsent(component + "." + method, name -> new Sum()).add(nanos, heap);
+                            allocated[0] = HeapAllocation.total();
                         })) {
             Trainer trainer = trainer(backend);
             int steps = Timing.of(seconds / 2, trainer::next).rounds();
-            times.clear();
+            sums.clear();
             for (int i = 0; i < steps; i++) {
                 trainer.next();
             }
-            return times.entrySet().stream()
-                    .map(e -> new Part(e.getKey(), (double) e.getValue()[0] / steps, (double) e.getValue()[1] / steps))
+            return sums.entrySet().stream().map(e -> e.getValue().part(e.getKey(), steps))
                     .sorted(Comparator.comparingDouble(Part::nanos).reversed()).toList();
+        }
+    }
+
+    private static final class Sum {
+        private long nanos;
+        private long calls;
+        private long allocated;
+
+        void add(long time, long heap) {
+            nanos += time;
+            calls++;
+            allocated += heap;
+        }
+
+        Part part(String call, double steps) {
+            return new Part(call, nanos / steps, calls / steps, allocated / steps);
         }
     }
 

@@ -16,39 +16,31 @@ import org.eclipse.collections.impl.list.mutable.primitive.DoubleArrayList;
 public record Timing(double median, double best, int rounds, int warmUp) {
     private static final CompilationMXBean COMPILER = ManagementFactory.getCompilationMXBean();
     private static final int LEAST_ROUNDS = 5;
-    private static final int WINDOW = 3;
-    private static final int CALM_WINDOWS = 3;
-    /** A window this much faster than all before it was not yet stable. */
+    /** A spell this much faster than all before it was not yet stable. */
     private static final double STILL_FASTER = 0.97;
     /** A share of the time in which the compiler, at work elsewhere, is as good as idle. */
     private static final double IDLE = 0.05;
-    private static final double LONGEST_WARM_UP = 20;
+    private static final int MOST_SPELLS = 20;
 
     /**
-     * Calls until three windows of calls in a row brought nothing, neither a better time nor work for the compiler, at
-     * most for twenty times the time given; then times calls.
-     *
-     * @param seconds to spend on the timed calls, of which there are five at least
+     * Calls in spells of the time given, of five calls at least each, until one is no faster than those before and
+     * compiled nothing to speak of; that one counts, or the twentieth.
      */
     public static Timing of(double seconds, Runnable call) {
-        long start = System.nanoTime();
         double best = Double.POSITIVE_INFINITY;
         int warmUp = 0;
-        for (int calm = 0; calm < CALM_WINDOWS && secondsSince(start) < LONGEST_WARM_UP * seconds;) {
-            long from = System.nanoTime();
+        for (int spell = 1;; spell++) {
+            long start = System.nanoTime();
             long compiled = COMPILER.getTotalCompilationTime();
-            double[] window = calls(seconds / 10, WINDOW, call);
-            double compiling = (COMPILER.getTotalCompilationTime() - compiled) / 1e3;
-            double median = median(window);
-            calm = median < STILL_FASTER * best || compiling > IDLE * secondsSince(from) ? 0 : calm + 1;
+            double[] nanos = calls(seconds, call);
+            double compiling = (COMPILER.getTotalCompilationTime() - compiled) * 1e6 / (System.nanoTime() - start);
+            double median = median(nanos);
+            if (median > STILL_FASTER * best && compiling < IDLE || spell == MOST_SPELLS) {
+                return summary(nanos, warmUp);
+            }
             best = Math.min(best, median);
-            warmUp += window.length;
+            warmUp += nanos.length;
         }
-        return summary(calls(seconds, LEAST_ROUNDS, call), warmUp);
-    }
-
-    private static double secondsSince(long nanoTime) {
-        return (System.nanoTime() - nanoTime) / 1e9;
     }
 
     /** The summary of times in nanoseconds, of which there is one at least. */
@@ -56,11 +48,11 @@ public record Timing(double median, double best, int rounds, int warmUp) {
         return new Timing(median(nanos), Arrays.stream(nanos).min().orElseThrow(), nanos.length, warmUp);
     }
 
-    private static double[] calls(double seconds, int least, Runnable call) {
+    private static double[] calls(double seconds, Runnable call) {
         DoubleArrayList nanos = new DoubleArrayList();
         long start = System.nanoTime();
         long last = start;
-        while (nanos.size() < least || (last - start) / 1e9 < seconds) {
+        while (nanos.size() < LEAST_ROUNDS || (last - start) / 1e9 < seconds) {
             call.run();
             long now = System.nanoTime();
             nanos.add(now - last);

@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.function.ToDoubleFunction;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.bench.GemmBench;
@@ -97,14 +98,19 @@ final class BenchStepCommand implements Callable<Integer> {
     }
 
     private static void profile(BenchReport report, List<StepBench.Part> parts) {
-        double all = parts.stream().mapToDouble(StepBench.Part::nanos).sum();
+        double all = sum(parts, StepBench.Part::nanos);
         List<List<Object>> rows = new ArrayList<>();
         for (StepBench.Part part : parts) {
-            rows.add(BenchReport.row(part.call(), part.nanos() / MILLI, 100 * part.nanos() / all, part.calls()));
+            rows.add(BenchReport.row(part.call(), part.nanos() / MILLI, 100 * part.nanos() / all, part.calls(),
+                    part.allocated()));
         }
-        rows.add(BenchReport.row("together", all / MILLI, 100.0, parts.stream().mapToDouble(StepBench.Part::calls)
-                .sum()));
+        rows.add(BenchReport.row("together", all / MILLI, 100.0, sum(parts, StepBench.Part::calls),
+                sum(parts, StepBench.Part::allocated)));
         report.table("profile", BenchReport.columns("component", "%s", "ms/step", "%,.3f", "share %", "%.1f",
-                "calls/step", "%,.0f"), rows);
+                "calls/step", "%,.0f", "heap bytes/step", "%,.0f"), rows);
+    }
+
+    private static double sum(List<StepBench.Part> parts, ToDoubleFunction<StepBench.Part> value) {
+        return parts.stream().mapToDouble(value).sum();
     }
 }
