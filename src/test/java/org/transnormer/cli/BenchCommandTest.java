@@ -21,7 +21,7 @@ class BenchCommandTest {
         assertThat(o.number("share of the step %"))
                 .isCloseTo(100 * o.number("ms of products at that rate") / milliseconds, within(1.0));
         assertThat(o.number("peak memory MiB")).isGreaterThan(o.number("planned tensors MiB"));
-        assertThat(o.out()).containsPattern("Linear\\.backwardWeight +[\\d.]+ +[\\d.]+ +9\\R")
+        assertThat(o.out()).containsPattern("Linear\\.backwardWeight +[\\d.]+ +[\\d.]+ +9 +[\\d,]+\\R")
                 .containsPattern("together +[\\d.]+ +100\\.0");
     }
 
