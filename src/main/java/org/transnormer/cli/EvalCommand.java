@@ -9,6 +9,7 @@ import org.transnormer.backend.Backend;
 import org.transnormer.data.BundledCorpus;
 import org.transnormer.data.EvaluationBatches;
 import org.transnormer.data.TokenDataset;
+import org.transnormer.model.ModelConfig;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.train.Evaluation;
 import org.transnormer.train.ModelSource;
@@ -59,7 +60,11 @@ final class EvalCommand implements Callable<Integer> {
             out.printf("model: %s, %,d parameters%n", source.folder(), source.config().parameterCount());
             out.println(backendOptions.describe(backend));
             TokenDataset text = text(source, out);
-            EvaluationBatches windows = EvaluationBatches.carried(text, batch, sequence);
+            if (source.config().position() == ModelConfig.Position.ABSOLUTE) {
+                out.printf("note: the model has %,d absolute positions: documents are read in windows of at most as "
+                        + "many tokens, each by itself%n", source.config().positions());
+            }
+            EvaluationBatches windows = Evaluation.batches(source.config(), text, batch, sequence);
             Evaluation evaluation = new Evaluation(backend, source.load(backend, windows.tokens()), text, windows);
             backend.commit();
             long start = System.nanoTime();

@@ -69,7 +69,7 @@ public final class EvaluationBatches implements BatchSource {
 
     @Override
     public int maxSequences() {
-        return Math.toIntExact(Math.min(tokens(), rows + tokens() / data.shortest() + 1));
+        return Math.toIntExact(Math.min(tokens(), 2L * rows + tokens() / data.shortest()));
     }
 
     @Override
@@ -141,6 +141,8 @@ public final class EvaluationBatches implements BatchSource {
             ids.setInt(t, data.tokenizer().padId());
             targets.setInt(t, CrossEntropy.IGNORE);
         }
-        sequences.add(tokens() - from, 0, Sequences.NO_SLOT);
+        for (long at = from; at < tokens(); at += length) {
+            sequences.add(Math.min(length, tokens() - at), 0, Sequences.NO_SLOT);
+        }
     }
 }

@@ -3,7 +3,7 @@ package org.transnormer.embedding;
 import org.transnormer.tensor.Tensor;
 
 /**
- * Token embedding, scaled by √d or not. SPEC section 3.7. Shapes: ids (T) I32, table (V, d), y (T, d); rows may be
+ * Token embedding, scaled by √d or not; a table of positions is another one, its ids the positions. SPEC section 3.7. Shapes: ids (T) I32, table (V, d), y (T, d); rows may be
  * strided. Whoever fills an id tensor calls {@link #checkIds} on the host, once, before the step: a device twin does not
  * look at what ids hold, the host twins refuse ids outside the table.
  */
@@ -13,6 +13,9 @@ public interface Embedding {
 
     /** y_t = scale · table[ids_t]. Whatever the padding row holds is used. */
     void forward(Tensor ids, Tensor table, double scale, Tensor y);
+
+    /** y_t += table[ids_t]. */
+    void add(Tensor ids, Tensor table, Tensor y);
 
     /**
      * dtable[i] += scale · Σ_{t: ids_t = i} dy_t, in the order of t; the row {@code padding} receives nothing.

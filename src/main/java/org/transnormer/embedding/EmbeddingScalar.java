@@ -17,6 +17,17 @@ public final class EmbeddingScalar implements Embedding {
     }
 
     @Override
+    public void add(Tensor ids, Tensor table, Tensor y) {
+        EmbeddingArguments.forward(ids, table, y);
+        Embedding.checkIds(ids, table.dim(0));
+        for (long t = 0; t < ids.dim(0); t++) {
+            for (long j = 0; j < table.dim(1); j++) {
+                y.set(t, j, y.get(t, j) + table.get(ids.getInt(t), j));
+            }
+        }
+    }
+
+    @Override
     public void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable) {
         EmbeddingArguments.backward(ids, dy, dtable);
         Embedding.checkIds(ids, dtable.dim(0));

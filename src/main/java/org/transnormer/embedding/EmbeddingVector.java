@@ -13,8 +13,8 @@ import org.transnormer.tensor.Tensor;
  * Vector twin; table F32 or BF16, everything else F32.
  *
  * <p>Differs from {@link EmbeddingScalar} in: the scale is rounded to F32; the backward adds each dy_t to the table in
- * F32 by a fused multiply-add, in the order of t. Both are within SPEC section 3.7's tolerance. The forward runs in
- * parallel over tokens, the backward over columns, so that tokens that share a row never meet.
+ * F32 by a fused multiply-add, in the order of t. Both are within SPEC section 3.7's tolerance. Forward
+ * and addition run in parallel over tokens, the backward over columns, so that tokens that share a row never meet.
  */
 public final class EmbeddingVector implements Embedding {
     /** Columns per task of the backward: 1 KiB of a row, enough for the hardware to fetch ahead. */
@@ -44,6 +44,28 @@ public final class EmbeddingVector implements Embedding {
                     scale(table.segment(), 4 * row, (float) scale, y.segment(), to, y.dim(1));
                 } else {
                     scaleBf16(table.segment(), 2 * row, (float) scale, y.segment(), to, y.dim(1));
+                }
+            }
+        });
+    }
+
+    @Override
+    public void add(Tensor ids, Tensor table, Tensor y) {
+        EmbeddingArguments.forward(ids, table, y);
+        Embedding.checkIds(ids, table.dim(0));
+        EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
+        EmbeddingArguments.type("y", y, DType.F32);
+        long tokens = ids.dim(0);
+        long rows = Rows.perTask(y.dim(1));
+        workers.run(Rows.tasks(tokens, y.dim(1)), (task, worker) -> {
+            long end = Math.min(tokens, (task + 1) * rows);
+            for (long t = task * rows; t < end; t++) {
+                long row = table.offset() + ids.getInt(t) * table.stride(0);
+                long to = y.byteOffset() + 4 * t * y.stride(0);
+                if (table.dtype() == DType.F32) {
+                    add(table.segment(), 4 * row, 1, y.segment(), to, y.dim(1));
+                } else {
+                    addBf16(table.segment(), 2 * row, y.segment(), to, y.dim(1));
                 }
             }
         });
@@ -105,6 +127,18 @@ public final class EmbeddingVector implements Embedding {
         for (; j < count; j++) {
             y.set(Simd.ELEMENT, yAt + 4 * j, Math.fma(x.get(Simd.ELEMENT, xAt + 4 * j), scale,
                     y.get(Simd.ELEMENT, yAt + 4 * j)));
+        }
+    }
+
+    /** y += x, x in BF16. */
+    private static void addBf16(MemorySegment x, long xAt, MemorySegment y, long yAt, long count) {
+        long j = 0;
+        for (; j + LANES <= count; j += LANES) {
+            Bf16Vectors.load(x, xAt + 2 * j).add(FloatVector.fromMemorySegment(Simd.FLOAT, y, yAt + 4 * j, Simd.ORDER))
+                    .intoMemorySegment(y, yAt + 4 * j, Simd.ORDER);
+        }
+        for (; j < count; j++) {
+            y.set(Simd.ELEMENT, yAt + 4 * j, Bf16Vectors.get(x, xAt + 2 * j) + y.get(Simd.ELEMENT, yAt + 4 * j));
         }
     }
 }

@@ -19,6 +19,8 @@ import org.transnormer.srmsnorm.NormType;
  * @param attentionActivation φ of q and k, linear_act_fun
  * @param gluActivation of the first GLU branch; the identity in TransNormerLLM
  * @param position how positions enter
+ * @param positions rows of the table of absolute positions, tnl.max_position_embeddings: the longest sequence; 0 unless
+ *     position says ABSOLUTE
  * @param lrpeLayers which layers use LRPE, linear_use_lrpe_list; all false unless position says LRPE
  * @param decay base decay rates of the heads
  * @param temperature how the rates depend on the layer
@@ -33,7 +35,8 @@ import org.transnormer.srmsnorm.NormType;
  */
 public record ModelConfig(int vocabulary, int width, int layers, int heads, int hidden, int gluWidth, NormType norm,
         ActivationFunction attentionActivation, ActivationFunction gluActivation, Position position,
-        List<Boolean> lrpeLayers, DecaySchedule decay, DecayTemperature temperature, Gate gate, boolean scaleEmbedding,
+        int positions, List<Boolean> lrpeLayers, DecaySchedule decay, DecayTemperature temperature, Gate gate,
+        boolean scaleEmbedding,
         boolean bias, boolean tiedHead, double initStd, int padding, int bos, int eos) {
 
     /** How positions enter the model; the paper's first ablation. */
@@ -43,7 +46,9 @@ public record ModelConfig(int vocabulary, int width, int layers, int heads, int 
         /** Exponential decay only. */
         DECAY,
         /** LRPE in the layers listed, no decay. */
-        LRPE
+        LRPE,
+        /** A learned table of absolute positions added to the embedding, no LRPE, no decay: "APE". */
+        ABSOLUTE
     }
 
     /** What multiplies the normed attention output. */
@@ -75,8 +80,13 @@ public record ModelConfig(int vocabulary, int width, int layers, int heads, int 
                     .formatted(lrpeLayers.size(), layers));
         }
         boolean lrpe = lrpeLayers.contains(true);
-        if (lrpe && position == Position.DECAY) {
-            throw new IllegalArgumentException("linear_use_lrpe_list asks for LRPE but the position is DECAY");
+        if (lrpe && (position == Position.DECAY || position == Position.ABSOLUTE)) {
+            throw new IllegalArgumentException("linear_use_lrpe_list asks for LRPE but the position is " + position);
+        }
+        if (position == Position.ABSOLUTE ? positions < 1 : positions != 0) {
+            throw new IllegalArgumentException(
+                    "tnl.max_position_embeddings must be %s where the position is %s, not %d".formatted(
+                            position == Position.ABSOLUTE ? "1 or more" : "absent", position, positions));
         }
         if (lrpe && hidden != width) {
             throw new IllegalArgumentException("LRPE needs hidden_dim = decoder_embed_dim, not %d and %d"
@@ -112,7 +122,27 @@ public record ModelConfig(int vocabulary, int width, int layers, int heads, int 
 
     /** Decay rates of the heads in a layer. */
     public double[] rates(int layer) {
-        return (position == Position.LRPE ? DecaySchedule.NONE : decay).rates(temperature, heads, layer, layers);
+        boolean decays = position == Position.LRPE_DECAY || position == Position.DECAY;
+        return (decays ? decay : DecaySchedule.NONE).rates(temperature, heads, layer, layers);
+    }
+
+    /** Tokens that a sequence may have: only a table of positions ends. */
+    public long maxSequence() {
+        return position == Position.ABSOLUTE ? positions : Integer.MAX_VALUE;
+    }
+
+    /**
+     * Refuses a sequence that does not end within the table of absolute positions.
+     *
+     * @param tokens of the sequence from its position 0
+     * @throws IllegalArgumentException naming both and the cure
+     */
+    public void checkSequence(long tokens) {
+        if (tokens > maxSequence()) {
+            throw new IllegalArgumentException(("a sequence of %,d tokens has positions that the model lacks: its "
+                    + "max_position_embeddings is %,d; take shorter sequences, or a model without absolute positions")
+                    .formatted(tokens, positions));
+        }
     }
 
     /** All parameters, the padding of the vocabulary not counted. */
@@ -125,7 +155,7 @@ public record ModelConfig(int vocabulary, int width, int layers, int heads, int 
         long perNorm = (norm.hasWeight() ? 1 : 0) + (norm.hasBias() ? 1 : 0);
         block += perNorm * (2 * d + hidden);
         long lrpe = lrpeLayers.stream().filter(x -> x).count() * hidden;
-        return layers * block + lrpe + perNorm * d + (tiedHead ? 1 : 2) * (long) vocabulary * d;
+        return layers * block + lrpe + perNorm * d + positions * d + (tiedHead ? 1 : 2) * (long) vocabulary * d;
     }
 
     private static void positive(String key, int value) {

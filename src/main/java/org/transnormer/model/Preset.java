@@ -68,7 +68,8 @@ public enum Preset {
             lrpe.add(layer == 0);
         }
         return new ModelConfig(vocabularySize, width, layers, heads, width, gluWidth, NormType.SRMSNORM,
-                ActivationFunction.SILU, ActivationFunction.IDENTITY, Position.LRPE_DECAY, lrpe, DecaySchedule.RELEASED,
+                ActivationFunction.SILU, ActivationFunction.IDENTITY, Position.LRPE_DECAY, 0, lrpe,
+                DecaySchedule.RELEASED,
                 DecayTemperature.BY_LAYER, Gate.LINEAR, true, false, tied, 0.02, padding, bos, eos);
     }
 

@@ -45,7 +45,8 @@ public final class ReleasedConfig {
                 ActivationFunction.released(String.valueOf(json.containsKey("linear_act_fun")
                         ? json.get("linear_act_fun") : "silu")),
                 option(extension, "glu_activation", ActivationFunction.class, ActivationFunction.IDENTITY),
-                option(extension, "position", Position.class, Position.LRPE_DECAY), lrpe,
+                option(extension, "position", Position.class, Position.LRPE_DECAY),
+                integer(extension, "max_position_embeddings", 0), lrpe,
                 option(extension, "decay", DecaySchedule.class, DecaySchedule.RELEASED),
                 option(extension, "decay_temperature", DecayTemperature.class, DecayTemperature.BY_LAYER),
                 option(extension, "gate", Gate.class, Gate.LINEAR), !flag(json, "no_scale_embedding", false),
@@ -83,6 +84,9 @@ public final class ReleasedConfig {
         }
         put(extension, "glu_activation", c.gluActivation(), ActivationFunction.IDENTITY);
         put(extension, "position", c.position(), Position.LRPE_DECAY);
+        if (c.position() == Position.ABSOLUTE) {
+            extension.put("max_position_embeddings", c.positions());
+        }
         put(extension, "decay", c.decay(), DecaySchedule.RELEASED);
         put(extension, "decay_temperature", c.temperature(), DecayTemperature.BY_LAYER);
         put(extension, "gate", c.gate(), Gate.LINEAR);
@@ -121,7 +125,7 @@ public final class ReleasedConfig {
         return integer(json, "pad_token_id", 0);
     }
 
-    private static int integer(Map<String, ?> json, String key, int absent) {
+    private static int integer(Map<?, ?> json, String key, int absent) {
         Object value = json.get(key);
         if (value == null) {
             return absent;

@@ -4,9 +4,11 @@ import java.util.ArrayList;
 import java.util.List;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.Precision;
+import org.transnormer.embedding.Embedding;
 import org.transnormer.gla.Gla;
 import org.transnormer.gla.GlaBuffers;
 import org.transnormer.head.HeadLoss;
+import org.transnormer.lightning.Sequences;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.sglu.Sglu;
 import org.transnormer.sglu.SgluBuffers;
@@ -24,7 +26,7 @@ import org.transnormer.tensor.Trace;
  * TransNormerLLM, forward and backward: only the order of component calls, for every backend. SPEC section 2.1.
  *
  * <pre>
- * x = √d · E[ids]
+ * x = √d · E[ids]                         (+ P[positions] where positions are absolute)
  * for each layer:  x = x + GLA(norm(x));  x = x + SGLU(norm(x))
  * loss = cross-entropy(norm(x) Wᵀ)
  * </pre>
@@ -170,6 +172,10 @@ public final class TransNormer {
         long tokens = batch.tokens();
         Tensor x = embedded.rows(tokens);
         backend.embedding().forward(batch.ids(), weights.embedding().value(), config.embeddingScale(), x);
+        if (weights.positions() != null) {
+            checkPositions(batch.sequences());
+            backend.embedding().add(batch.sequences().positions(), weights.positions().value(), x);
+        }
         trace.record("embed", x);
         for (int layer = 0; layer < blocks.size(); layer++) {
             Tensor layerState = state == null ? null : state.layer(layer);
@@ -216,14 +222,26 @@ public final class TransNormer {
         trace.record("embed", dx);
         backend.embedding().backward(batch.ids(), dx, config.embeddingScale(), config.padding(),
                 weights.embedding().gradient());
+        if (weights.positions() != null) {
+            backend.embedding().backward(batch.sequences().positions(), dx, 1, Embedding.NO_PADDING,
+                    weights.positions().gradient());
+        }
         return losses.rows(tokens);
+    }
+
+    /** Only the table of absolute positions ends. */
+    private void checkPositions(Sequences sequences) {
+        for (int i = 0; i < sequences.count(); i++) {
+            config.checkSequence(sequences.start(i) + sequences.length(i));
+        }
     }
 
     /** Zeroes the gradients that components only add to; the others are overwritten. */
     private void clearAccumulated() {
         for (ParameterGroup group : weights.groups()) {
             boolean embeddingAlone = group == weights.embedding().group() && !config.tiedHead();
-            if (!group.decays() || embeddingAlone) {
+            boolean ofPositions = weights.positions() != null && group == weights.positions().group();
+            if (!group.decays() || embeddingAlone || ofPositions) {
                 backend.zero(group.gradient());
             }
         }

@@ -24,6 +24,7 @@ public final class Weights {
     private final List<ParameterGroup> groups = new ArrayList<>();
     private final MutableMap<String, Parameter> byName = Maps.mutable.empty();
     private final Parameter embedding;
+    private final Parameter positions;
     private final Parameter head;
 
     /** @param training whether to allocate gradients */
@@ -34,6 +35,9 @@ public final class Weights {
         long d = config.width();
         ParameterGroup table = matrices("embedding", precision);
         embedding = register(table.add("model.embed_tokens.weight", Initialisation.EMBEDDING, v, padded, d));
+        positions = config.positions() == 0 ? null
+                : register(matrices("positions", precision).add("model.embed_positions.weight", Initialisation.NORMAL,
+                        config.positions(), config.positions(), d));
         for (int layer = 0; layer < config.layers(); layer++) {
             block(layer, precision);
         }
@@ -162,6 +166,11 @@ public final class Weights {
     /** (Vp, d). */
     public Parameter embedding() {
         return embedding;
+    }
+
+    /** (positions, d), or null where positions enter otherwise. */
+    public Parameter positions() {
+        return positions;
     }
 
     /** (Vp, d); the embedding itself where the head is tied. */

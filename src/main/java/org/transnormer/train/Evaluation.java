@@ -5,6 +5,7 @@ import org.transnormer.data.EvaluationBatches;
 import org.transnormer.data.TokenDataset;
 import org.transnormer.model.Batch;
 import org.transnormer.model.DecodeState;
+import org.transnormer.model.ModelConfig;
 import org.transnormer.model.TransNormer;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.MemoryKind;
@@ -13,7 +14,7 @@ import org.transnormer.tensor.Trace;
 
 /**
  * The loss over a held-out text, every token predicted once. Documents longer than a batch carry their state from one to
- * the next, so the result does not depend on where they are cut. SPEC section 2.6.
+ * the next, so the result does not depend on where they are cut, unless positions are absolute. SPEC section 2.6.
  */
 public final class Evaluation {
 
@@ -41,6 +42,18 @@ public final class Evaluation {
     private final Batch batch;
     private final DecodeState state;
     private final Tensor total;
+
+    /**
+     * How a model reads a text: whole documents, or, where its positions end, windows that know nothing of each other.
+     *
+     * @param rows windows of a batch
+     * @param length tokens of a window, at most those that the model has positions for
+     */
+    public static EvaluationBatches batches(ModelConfig config, TokenDataset data, int rows, long length) {
+        return config.position() == ModelConfig.Position.ABSOLUTE
+                ? EvaluationBatches.windows(data, rows, Math.min(length, config.maxSequence()))
+                : EvaluationBatches.carried(data, rows, length);
+    }
 
     /** @param data what is to be predicted; {@code source} reads it */
     public Evaluation(Backend backend, TransNormer model, TokenDataset data, EvaluationBatches source) {

@@ -25,9 +25,10 @@ public final class TrainingRun {
 
     public TrainingRun(Backend backend, ModelConfig config, TrainSettings settings, TokenDataset train,
             TokenDataset heldOut) {
+        config.checkSequence(settings.length());
         Communicator communicator = Communicator.single();
         batches = new TrainingBatches(train, settings.rows(), settings.length(), settings.seed());
-        EvaluationBatches windows = EvaluationBatches.carried(heldOut, settings.rows(), settings.length());
+        EvaluationBatches windows = Evaluation.batches(config, heldOut, settings.rows(), settings.length());
         weights = new Weights(config, backend.precision(), backend.memory(), true);
         model = new TransNormer(backend, communicator, config, weights, TransNormer.Mode.TRAINING,
                 settings.rows() * settings.length());

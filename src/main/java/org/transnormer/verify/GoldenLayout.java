@@ -105,6 +105,7 @@ final class GoldenLayout {
             }
         }
         add(Part.STREAM_GRADIENT, "act_grad.embed", sequences, tokens, config.width());
+        gradients(parameters, "model.embed_positions.");
         gradients(parameters, "model.embed_tokens.");
     }
 

@@ -133,6 +133,10 @@ public final class GradCheck {
         variants.add(variant("decay only", Map.of("linear_use_lrpe_list", List.of(0, 0), EXTENSION,
                 Map.of("position", "DECAY"))));
         variants.add(variant("lrpe only", Map.of(EXTENSION, Map.of("position", "LRPE"))));
+        variants.add(variant("absolute positions", Map.of("linear_use_lrpe_list", List.of(0, 0), EXTENSION,
+                Map.of("position", "ABSOLUTE", "max_position_embeddings", 6))));
+        variants.add(variant("absolute positions, tied", Map.of("linear_use_lrpe_list", List.of(0, 0), TIED, true,
+                EXTENSION, Map.of("position", "ABSOLUTE", "max_position_embeddings", 5))));
         variants.add(variant("lrpe everywhere", Map.of("linear_use_lrpe_list", List.of(1, 1))));
         variants.add(variant("paper's decay", Map.of(EXTENSION, Map.of("decay", "PAPER"))));
         variants.add(variant("no temperature", Map.of(EXTENSION, Map.of("decay_temperature", "NONE"))));

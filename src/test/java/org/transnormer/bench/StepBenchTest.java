@@ -22,7 +22,7 @@ import org.transnormer.train.Trainer;
 class StepBenchTest {
     /** Odd in every size, so that no two products are the same by accident; a head of its own. */
     private static final ModelConfig CONFIG = new ModelConfig(37, 12, 2, 3, 12, 20, NormType.SRMSNORM,
-            ActivationFunction.SILU, ActivationFunction.IDENTITY, ModelConfig.Position.LRPE_DECAY,
+            ActivationFunction.SILU, ActivationFunction.IDENTITY, ModelConfig.Position.LRPE_DECAY, 0,
             List.of(true, false), DecaySchedule.RELEASED, DecayTemperature.BY_LAYER, ModelConfig.Gate.LINEAR, true,
             false, false, 0.02, 0, 1, 2);
     private static final StepBench BENCH = new StepBench(CONFIG, 2, 7);

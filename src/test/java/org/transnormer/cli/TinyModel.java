@@ -21,7 +21,7 @@ final class TinyModel {
     static ModelConfig config(int vocabulary) {
         // A large spread, so that no two logits are near and greedy choices are clear.
         return new ModelConfig(vocabulary, 32, 2, 2, 32, 64, NormType.SRMSNORM, ActivationFunction.SILU,
-                ActivationFunction.IDENTITY, ModelConfig.Position.LRPE_DECAY, List.of(true, false),
+                ActivationFunction.IDENTITY, ModelConfig.Position.LRPE_DECAY, 0, List.of(true, false),
                 DecaySchedule.RELEASED, DecayTemperature.BY_LAYER, ModelConfig.Gate.LINEAR, true, false, true, 0.3, 0,
                 1, 2);
     }

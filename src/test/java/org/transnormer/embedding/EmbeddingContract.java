@@ -63,6 +63,22 @@ interface EmbeddingContract {
         }
     }
 
+    /** One rounding; on zeros a copy. */
+    @Property(tries = 60)
+    default void addIsTheSpec(@ForAll("cases") Case c) {
+        for (DType tableType : new DType[] {dtype(), DType.BF16}) {
+            try (TestTensors tensors = new TestTensors(c.seed)) {
+                Tensor ids = ids(tensors, c);
+                Tensor table = tensors.fill(tensors.strided("table", tableType, c.gap + 2, c.rows, c.width), c.values);
+                Tensor y = tensors.fill(tensors.strided("y", dtype(), c.gap, c.tokens, c.width), c.values);
+                Tensor want = tensors.copy(y, DType.F64);
+                subject().add(ids, table, y);
+                new EmbeddingScalar().add(ids, table, want);
+                new Tolerance(1, 1).compare("y", y, want, null, dtype().unitRoundoff()).orThrow();
+            }
+        }
+    }
+
     /**
      * One rounding per token that lands in a row, and the scale's: c = n + 2 for n tokens in the fullest row. Equal
      * values drift by n / 4 at most; others hardly: rms = n / 4 + 2.
@@ -131,6 +147,8 @@ interface EmbeddingContract {
                     .hasMessageContaining("want [3, 4]");
             assertThatThrownBy(() -> subject().forward(table, table, 1, tensors.zeros("y", dtype(), 3, 4)))
                     .hasMessageContaining("ids is table");
+            assertThatThrownBy(() -> subject().add(ids, table, tensors.zeros("y", dtype(), 3, 5)))
+                    .hasMessageContaining("want [3, 4]");
             assertThatThrownBy(() -> subject().backward(ids, tensors.zeros("dy", dtype(), 2, 4), 1, 0, table))
                     .hasMessageContaining("want [3, 4]");
         }
@@ -158,6 +176,7 @@ interface EmbeddingContract {
             Tensor y = tensors.zeros("y", dtype, 3, 4);
             ids.setInt(1, 5);
             assertThatThrownBy(() -> subject.forward(ids, table, 1, y)).hasMessageContaining("ids[1] is 5");
+            assertThatThrownBy(() -> subject.add(ids, table, y)).hasMessageContaining("ids[1] is 5");
             assertThatThrownBy(() -> subject.backward(ids, y, 1, 0, table)).hasMessageContaining("ids[1] is 5");
         }
     }

@@ -38,6 +38,12 @@ class EmbeddingScalarTest implements EmbeddingContract {
             Tensor y = tensors.poisoned("y", DType.F64, 4, 2);
             subject().forward(ids, table, 10, y);
             double[] want = {50, 60, 10, 20, 50, 60, 30, 40};
+            Tensor sum = tensors.zeros("sum", DType.F64, 4, 2);
+            sum.fill(100);
+            subject().add(ids, table, sum);
+            for (int i = 0; i < 8; i++) {
+                assertThat(sum.getFlat(i)).isEqualTo(100 + want[i] / 10);
+            }
             Tensor dtable = tensors.zeros("dtable", DType.F64, 3, 2);
             dtable.fill(1);
             subject().backward(ids, y, 2, 1, dtable);

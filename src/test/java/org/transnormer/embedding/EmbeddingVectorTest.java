@@ -39,6 +39,7 @@ class EmbeddingVectorTest implements EmbeddingContract {
                 y[i] = tensors.poisoned("y", DType.F32, c.tokens(), c.width());
                 dtable[i] = tensors.copy(table, DType.F32);
                 twin.forward(ids, table, c.scale(), y[i]);
+                twin.add(ids, table, y[i]);
                 twin.backward(ids, y[i], c.scale(), c.padding(), dtable[i]);
                 assertThat(y[i].segment().mismatch(y[0].segment())).isEqualTo(-1);
                 assertThat(dtable[i].segment().mismatch(dtable[0].segment())).isEqualTo(-1);
@@ -54,6 +55,7 @@ class EmbeddingVectorTest implements EmbeddingContract {
             Tensor narrow = tensors.zeros("y", DType.BF16, 3, 4);
             assertThatThrownBy(() -> subject().forward(ids, table, 1, narrow))
                     .isInstanceOf(IllegalArgumentException.class).hasMessageContaining("y BF16 [3, 4]");
+            assertThatThrownBy(() -> subject().add(ids, table, narrow)).hasMessageContaining("y BF16 [3, 4]");
             assertThatThrownBy(() -> subject().backward(ids, narrow, 1, 0, table))
                     .hasMessageContaining("y BF16 [3, 4]");
         }

@@ -26,7 +26,8 @@ import org.transnormer.tensor.Trace;
 
 /**
  * What inference promises, and the released code's does not keep: a sequence sees nothing but its own tokens, at their
- * own positions, however it is cut, batched, forked or moved. LRPE layers are where a wrong position shows.
+ * own positions, however it is cut, batched, forked or moved. LRPE and a table of positions are where a wrong position
+ * shows.
  */
 class RobustInferenceTest {
     private static final int[] PROMPT = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5};
@@ -34,13 +35,20 @@ class RobustInferenceTest {
     private static final int[] NEXT = {8, 9, 7, 9, 3};
     private static final int MAX_TOKENS = 16;
 
-    /** A small model with LRPE in its first and last layer, on one backend. */
+    /** LRPE in the first and last layer; a table of positions. */
+    private static final List<ModelConfig> CONFIGS = List.of(config(1, Map.of()),
+            config(0, Map.of("position", "ABSOLUTE", "max_position_embeddings", 64)));
+
+    private static ModelConfig config(int lrpe, Map<String, Object> extension) {
+        return ReleasedConfig.parse(Map.of("vocab_size", 11, "decoder_embed_dim", 24, "decoder_layers", 3,
+                "decoder_attention_heads", 3, "hidden_dim", 24, "glu_dim", 20, "linear_use_lrpe_list",
+                List.of(lrpe, 0, lrpe), "init_std", 0.4, "tnl", extension), false);
+    }
+
+    /** A small model on one backend. */
     private record Setup(Backend backend, TransNormer model) implements AutoCloseable {
-        static Setup of(BackendKind kind) {
+        static Setup of(BackendKind kind, ModelConfig config) {
             Backend backend = kind.open(kind.precision(kind.dtypes().getFirst()), new HostMemory(), 2);
-            ModelConfig config = ReleasedConfig.parse(Map.of("vocab_size", 11, "decoder_embed_dim", 24,
-                    "decoder_layers", 3, "decoder_attention_heads", 3, "hidden_dim", 24, "glu_dim", 20,
-                    "linear_use_lrpe_list", List.of(1, 0, 1), "init_std", 0.4), false);
             Weights weights = new Weights(config, backend.precision(), backend.memory(), false);
             weights.initialise(5);
             TransNormer model = new TransNormer(backend, Communicator.single(), config, weights,
@@ -64,9 +72,11 @@ class RobustInferenceTest {
     }
 
     private static void with(BackendKind kind, Consumer<Setup> test) {
-        try (Setup setup = Setup.of(kind)) {
-            setup.backend().commit();
-            test.accept(setup);
+        for (ModelConfig config : CONFIGS) {
+            try (Setup setup = Setup.of(kind, config)) {
+                setup.backend().commit();
+                test.accept(setup);
+            }
         }
     }
 

@@ -13,6 +13,10 @@ class WeightsTest {
             "decoder_layers", 2, "decoder_attention_heads", 2, "hidden_dim", 8, "glu_dim", 6, "norm_type", "layernorm",
             "bias", true, "linear_use_lrpe_list", List.of(1, 0)), false);
 
+    private static final ModelConfig ABSOLUTE = ReleasedConfig.parse(Map.of("decoder_layers", 1, "glu_dim", 64,
+            "linear_use_lrpe_list", List.of(0), "tnl", Map.of("position", "ABSOLUTE", "max_position_embeddings", 30)),
+            true);
+
     private static Weights weights(ModelConfig config) {
         try (PlanMemory memory = new PlanMemory()) {
             return new Weights(config, Precision.F32, memory, true);
@@ -30,8 +34,15 @@ class WeightsTest {
     }
 
     @Test
+    void aTableOfPositionsDecaysAsTheOtherMatricesDo() {
+        Parameter table = weights(ABSOLUTE).parameter("model.embed_positions.weight");
+        assertThat(table.shape()).containsExactly(30, 1024);
+        assertThat(table.group().decays()).isTrue();
+    }
+
+    @Test
     void theCountIsThatOfTheParameters() {
-        for (ModelConfig config : List.of(CONFIG, Preset.NANO.config(259, 0, 1, 2))) {
+        for (ModelConfig config : List.of(CONFIG, ABSOLUTE, Preset.NANO.config(259, 0, 1, 2))) {
             Weights weights = weights(config);
             long elements = weights.parameters().stream()
                     .mapToLong(p -> p.elements() / p.shape()[0] * p.exported()).sum();

@@ -34,7 +34,7 @@ final class TinyRun {
     static ModelConfig config() {
         ByteTokenizer tokenizer = new ByteTokenizer();
         return new ModelConfig(tokenizer.vocabularySize(), 32, 2, 2, 32, 96, NormType.SRMSNORM, ActivationFunction.SILU,
-                ActivationFunction.IDENTITY, Position.LRPE_DECAY, List.of(true, false), DecaySchedule.RELEASED,
+                ActivationFunction.IDENTITY, Position.LRPE_DECAY, 0, List.of(true, false), DecaySchedule.RELEASED,
                 DecayTemperature.BY_LAYER, Gate.LINEAR, true, false, true, 0.02, tokenizer.padId(), tokenizer.bosId(),
                 tokenizer.eosId());
     }
