@@ -106,6 +106,9 @@ final class GenerateCommand implements Callable<Integer> {
         try (ModelSource source = ModelSource.open(path);
                 HostMemory memory = new HostMemory();
                 Backend backend = backendOptions.open(memory)) {
+            int promptTokens = source.tokenizer().encode(beginning).size() + 1;
+            // the last token is printed, not read
+            source.config().checkSequence(promptTokens + tokens - 1L);
             source.notes().forEach(note -> err.println("note: " + note));
             err.printf("model: %s, %,d parameters%n", source.folder(), source.config().parameterCount());
             err.println(backendOptions.describe(backend));
@@ -113,7 +116,7 @@ final class GenerateCommand implements Callable<Integer> {
             backend.commit();
             Sampler sampler = new Sampler(sampling, source.tokenizer().vocabularySize());
             generate(new Generator(inference, source.tokenizer(), sampler), beginning,
-                    source.tokenizer().encode(beginning).size() + 1, err);
+                    promptTokens, err);
         } catch (NobodyReads e) {
             // As other programs do whose reader, head say, has seen enough.
         }

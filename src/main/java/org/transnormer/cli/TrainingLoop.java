@@ -119,7 +119,7 @@ final class TrainingLoop {
         Generator generator = new Generator(new RobustInference(backend, model, 1), tokenizer,
                 new Sampler(sampling, tokenizer.vocabularySize()));
         out.println("sample:");
-        generator.generate("", SAMPLE_TOKENS, 0, text -> {
+        generator.generate("", (int) Math.min(SAMPLE_TOKENS, model.config().maxSequence()), 0, text -> {
             out.print(text);
             out.flush();
         });

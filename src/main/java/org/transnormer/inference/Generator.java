@@ -36,15 +36,12 @@ public final class Generator {
      * @param limit most tokens to generate
      * @param sequence number of the text: other numbers give other texts under one seed
      * @param sink receives whole characters as soon as they are there
-     * @throws IllegalArgumentException if the model's table of positions ends before
      */
     public Result generate(String prompt, int limit, int sequence, Consumer<String> sink) {
         IntList encoded = tokenizer.encode(prompt);
         MutableIntList history = IntLists.mutable.withInitialCapacity(encoded.size() + limit + 1);
         history.add(tokenizer.bosId());
         history.addAll(encoded);
-        // the last token is handed out, not read
-        inference.checkSequence(history.size() + limit - 1L);
         inference.state().reset(0);
         Tensor logits = inference.extend(0, history.toArray());
         TokenDecoder decoder = tokenizer.decoder();

@@ -33,16 +33,6 @@ public final class RobustInference {
     }
 
     /**
-     * Refuses what is longer than the model has positions for.
-     *
-     * @param tokens of a sequence from its beginning
-     * @throws IllegalArgumentException naming both
-     */
-    public void checkSequence(long tokens) {
-        model.config().checkSequence(tokens);
-    }
-
-    /**
      * Continues the sequence in a slot with some tokens, from one to many, at once.
      *
      * @return logits behind the last token, (1, Vp), valid until the next call
@@ -51,7 +41,7 @@ public final class RobustInference {
         if (tokens.length == 0) {
             throw new IllegalArgumentException("a sequence is continued with one or more tokens");
         }
-        checkSequence(state.position(slot) + tokens.length);
+        model.config().checkSequence(state.position(slot) + tokens.length);
         int chunk = Math.toIntExact(model.maxTokens());
         long n = 0;
         for (int from = 0; from < tokens.length; from += chunk) {

@@ -84,6 +84,29 @@ class TrainCommandTest {
         }
     }
 
+    /** The table is shorter than the documents and than the sample. */
+    @Test
+    void absolutePositionsTrainEvaluateAndEnd() throws IOException {
+        Path absolute = Files.writeString(temp.resolve("absolute.json"), """
+                {"vocab_size": 259, "decoder_embed_dim": 32, "decoder_layers": 2, "decoder_attention_heads": 2,
+                 "hidden_dim": 32, "glu_dim": 64, "linear_use_lrpe_list": [0, 0],
+                 "tnl": {"position": "ABSOLUTE", "max_position_embeddings": 24}}""");
+        Path run = temp.resolve("absolute");
+        Outcome trained = Outcome.of("train --steps 3 --sequence 24 --batch 2 --data", text, "--config", absolute,
+                "--out", run).succeeds();
+        Outcome evaluated = Outcome.of("eval --sequence 100", run).succeeds();
+        assertThat(evaluated.out()).contains("24 absolute positions", "windows");
+        assertThat(trained.out()).contains("held-out loss %.4f nats".formatted(evaluated.number("loss")));
+        Outcome.of("generate --tokens 22 --prompt=ab", run).succeeds();
+        Outcome.of("generate --tokens 23 --prompt=ab", run).fails(ExitCode.USAGE, "25 tokens",
+                "max_position_embeddings is 24");
+        Outcome.of("train --steps 5 --resume", run).succeeds();
+        Path longer = temp.resolve("longer");
+        Outcome.of("train --sequence 25 --data", text, "--config", absolute, "--out", longer).fails(ExitCode.USAGE,
+                "25 tokens", "max_position_embeddings is 24");
+        assertThat(longer).doesNotExist();
+    }
+
     @Test
     void badDataIsSaidInOneLine() throws IOException {
         Path empty = Files.writeString(temp.resolve("empty.txt"), "");
