@@ -44,6 +44,8 @@ class AroundTheLayersBitsTest {
             }
             Embedding embedding = new EmbeddingVector(workers);
             embedding.forward(ids, narrow, Math.sqrt(WIDTH), y);
+            embedding.add(ids, narrow, y);
+            embedding.add(ids, table, y);
             embedding.backward(ids, y, 0.3, 1, gradient);
             lines.append(SameBits.checksum(y)).append(SameBits.checksum(gradient));
 
