@@ -51,7 +51,8 @@ final class Failures {
 
     private static int reportIo(IOException e, PrintWriter err) {
         String text = String.valueOf(e.getMessage());
-        if (text.contains("No space left on device") || text.contains("Disk quota exceeded")) {
+        if (text.contains("No space left on device") || text.contains("Disk quota exceeded")
+                || text.contains("File too large")) {
             return line(err, text, ExitCode.ENVIRONMENT);
         }
         String message = switch (e) {

@@ -48,7 +48,7 @@ final class TrainingLoop {
      * Runs to the end, or to where it is asked to stop; what is there is saved then.
      *
      * @return whether it came to the end
-     * @throws org.transnormer.EnvironmentException if the loss is no number any more
+     * @throws org.transnormer.EnvironmentException if the loss is no number any more, or the disk is full
      */
     boolean run() throws IOException {
         Thread onSignal = new Thread(this::awaitSave, "tnl-stop");
@@ -110,6 +110,9 @@ final class TrainingLoop {
                 result.bitsPerByte()));
         progress.note("step %d: held-out loss %.4f nats, perplexity %.2f, %.4f bits per byte".formatted(step,
                 result.nats(), result.perplexity(), result.bitsPerByte()));
+        if (!Double.isFinite(result.nats())) {
+            throw Trainer.diverged("the held-out loss is %s after step %d".formatted(result.nats(), step));
+        }
     }
 
     private void sample() {

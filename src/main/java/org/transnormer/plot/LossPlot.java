@@ -1,9 +1,5 @@
 package org.transnormer.plot;
 
-import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.Locale;
 
 /**
@@ -32,15 +28,6 @@ public record LossPlot(String title, Curve train, Curve heldOut, Curve learningR
     private static final String GRID = "#e4e4e4";
     /** The smoothed curve is the mean over a hundredth of the steps on either side. */
     private static final int SMOOTHING = 100;
-
-    /** Writes the picture, replacing the file as a whole: a reader never sees half of it. */
-    public void write(Path file) throws IOException {
-        Path parent = file.toAbsolutePath().getParent();
-        Path half = parent.resolve(file.getFileName() + ".tmp");
-        Files.createDirectories(parent);
-        Files.writeString(half, svg());
-        Files.move(half, file, StandardCopyOption.REPLACE_EXISTING);
-    }
 
     /** The picture as text. */
     public String svg() {

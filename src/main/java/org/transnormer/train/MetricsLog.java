@@ -16,6 +16,7 @@ import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.transnormer.EnvironmentException;
 import org.transnormer.InputException;
 import org.transnormer.plot.Curve;
 
@@ -35,10 +36,12 @@ public final class MetricsLog implements AutoCloseable {
     private static final String STEP = "step";
     private static final ObjectMapper JSON = new ObjectMapper();
 
+    private final Path file;
     private final FileChannel channel;
     private long lastStep;
 
-    private MetricsLog(FileChannel channel, long lastStep) {
+    private MetricsLog(Path file, FileChannel channel, long lastStep) {
+        this.file = file;
         this.channel = channel;
         this.lastStep = lastStep;
     }
@@ -59,7 +62,7 @@ public final class MetricsLog implements AutoCloseable {
         }
         FileChannel channel = FileChannel.open(file, StandardOpenOption.CREATE, StandardOpenOption.WRITE);
         channel.truncate(keep).position(keep);
-        return new MetricsLog(channel, lastStep);
+        return new MetricsLog(file, channel, lastStep);
     }
 
     /** A line to be filled with values and given to {@link #write}. */
@@ -67,16 +70,25 @@ public final class MetricsLog implements AutoCloseable {
         return JsonNodeFactory.instance.objectNode().put(STEP, step);
     }
 
-    /** Appends a line; it is with the operating system when this returns. */
-    public void write(ObjectNode line) throws IOException {
+    /**
+     * Appends a line; it is with the operating system when this returns.
+     *
+     * @throws EnvironmentException if it cannot be written, because the disk is full, say
+     */
+    public void write(ObjectNode line) {
         long step = line.get(STEP).longValue();
         if (step < lastStep) {
             throw new IllegalArgumentException("step %d after step %d".formatted(step, lastStep));
         }
         lastStep = step;
-        ByteBuffer bytes = ByteBuffer.wrap((JSON.writeValueAsString(line) + "\n").getBytes(StandardCharsets.UTF_8));
-        while (bytes.hasRemaining()) {
-            channel.write(bytes);
+        ByteBuffer bytes = ByteBuffer.wrap((line + "\n").getBytes(StandardCharsets.UTF_8));
+        try {
+            while (bytes.hasRemaining()) {
+                channel.write(bytes);
+            }
+        } catch (IOException e) {
+            throw new EnvironmentException("%s: cannot be written: %s".formatted(file, e.getMessage()),
+                    "the checkpoints saved before are unchanged: make room, then go on with --resume", e);
         }
     }
 

@@ -13,6 +13,7 @@ import org.eclipse.collections.api.list.ImmutableList;
 import org.transnormer.InputException;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
+import org.transnormer.checkpoint.AtomicFiles;
 import org.transnormer.checkpoint.HfConfig;
 import org.transnormer.checkpoint.RunCheckpoint;
 import org.transnormer.checkpoint.RunCheckpoints;
@@ -174,9 +175,11 @@ public final class RunFolder {
     public Path plot() throws IOException {
         List<JsonNode> lines = MetricsLog.read(path.resolve(METRICS));
         Path file = path.resolve(PLOT);
-        new LossPlot(String.valueOf(path.getFileName()), MetricsLog.curve(lines, MetricsLog.LOSS),
-                MetricsLog.curve(lines, MetricsLog.HELD_OUT_LOSS), MetricsLog.curve(lines, MetricsLog.LEARNING_RATE))
-                .write(file);
+        AtomicFiles.write(file,
+                new LossPlot(String.valueOf(path.getFileName()), MetricsLog.curve(lines, MetricsLog.LOSS),
+                        MetricsLog.curve(lines, MetricsLog.HELD_OUT_LOSS),
+                        MetricsLog.curve(lines, MetricsLog.LEARNING_RATE))
+                        .svg());
         return file;
     }
 

@@ -91,11 +91,19 @@ public final class Trainer {
         step++;
         Outcome outcome = new Outcome(step, total.get(0) / targets, optimizer.gradientNorm(), learningRate, tokens);
         if (!Double.isFinite(outcome.loss()) || !Double.isFinite(outcome.gradientNorm())) {
-            throw new EnvironmentException("the loss is %s and the gradient norm %s at step %d"
-                    .formatted(outcome.loss(), outcome.gradientNorm(), step),
-                    "checkpoints saved before are good: "
-                            + "resume from the last, or start again with a lower --lr");
+            throw diverged("the loss is %s and the gradient norm %s at step %d"
+                    .formatted(outcome.loss(), outcome.gradientNorm(), step));
         }
         return outcome;
+    }
+
+    /**
+     * The end of a run whose numbers are no numbers any more.
+     *
+     * @param what which
+     */
+    public static EnvironmentException diverged(String what) {
+        return new EnvironmentException(what, "nothing of this step is saved: start again with a lower --lr, or resume "
+                + "from the last checkpoint; should that end the same way, move it away to resume from the one before");
     }
 }

@@ -159,10 +159,19 @@ class TrainCommandTest {
     }
 
     @Test
-    void aLossThatIsNoNumberEndsTheRun() {
+    void aLossThatIsNoNumberEndsTheRunAndIsNotSaved() throws IOException {
         Path run = temp.resolve("nan");
-        train("--steps 20 --lr 9 --clip 0 --weight-decay 1e30 --checkpoint-every 1 --out", run)
+        train("--steps 20 --lr 9 --clip 0 --weight-decay 1e9 --warmup 1 --checkpoint-every 1 --out", run)
                 .fails(ExitCode.ENVIRONMENT, "NaN", "step", "--lr");
+        Path checkpoints = run.resolve("checkpoints");
+        assertThat(run.resolve("model")).doesNotExist();
+        assertThat(Outcome.of("eval", run).succeeds().number("loss")).isFinite();
+        try (Stream<Path> saved = Files.list(checkpoints)) {
+            for (Path checkpoint : saved.toList()) {
+                assertThat(checkpoint.getFileName().toString()).matches("step-\\d{8}");
+                Outcome.of("inspect", checkpoint).succeeds();
+            }
+        }
     }
 
     @Test

@@ -34,6 +34,12 @@ record LinearCase(long tokens, long in, long out, long gap, boolean bias, boolea
                 cases(small, small, large, values));
     }
 
+    /** A few tokens, mostly with I a multiple of 32. */
+    static Arbitrary<LinearCase> few() {
+        return cases(Arbitraries.of(1L, 2L, 3L, 4L, 5L), Arbitraries.of(32L, 64L, 96L, 100L, 544L),
+                Arbitraries.of(1L, 2L, 31L, 130L, 1030L), Arbitraries.of(Values.class));
+    }
+
     private static Arbitrary<LinearCase> cases(Arbitrary<Long> tokens, Arbitrary<Long> in, Arbitrary<Long> out,
             Arbitrary<Values> values) {
         return Combinators.combine(tokens, in, out, Arbitraries.of(0L, 1L, 7L, 32L), Arbitraries.of(true, false),

@@ -81,18 +81,6 @@ class LossPlotTest {
     }
 
     @Test
-    void theFileIsReplacedAsAWhole(@TempDir Path folder) throws IOException {
-        Path file = folder.resolve("sub/loss.svg");
-        new LossPlot("a", falling(3), Curve.EMPTY, Curve.EMPTY).write(file);
-        LossPlot second = new LossPlot("b", falling(3), Curve.EMPTY, Curve.EMPTY);
-        second.write(file);
-        assertThat(Files.readString(file)).isEqualTo(second.svg());
-        try (var files = Files.list(file.getParent())) {
-            assertThat(files).hasSize(1);
-        }
-    }
-
-    @Test
     void smoothingIsTheCentredMeanAndDoesNotLagAtTheStart() {
         Curve line = new Curve(IntStream.range(0, 20).asDoubleStream().toArray(),
                 IntStream.range(0, 20).asDoubleStream().map(i -> 7 - 2 * i).toArray());
