@@ -335,7 +335,25 @@ def check(path):
         yield name, ((x - want).abs() / bound).max().item()
 
 
-CASES = {}
+CASES = {
+    "one-head-odd": dict(
+        config={"decoder_embed_dim": 7, "hidden_dim": 7, "decoder_attention_heads": 1, "linear_use_lrpe_list": [1, 1, 0],
+                "linear_act_fun": "swish", "glu_dim": 5, "bias": True, "pad_token_id": "absent"},
+        N=17, P=1, tied=True, labels="some ignored", with_tables=True),
+    "layernorm-seven-heads": dict(
+        config={"decoder_embed_dim": 35, "hidden_dim": 35, "decoder_attention_heads": 7, "norm_type": "layernorm",
+                "bias": True, "linear_act_fun": "gelu", "no_scale_embedding": False, "pad_token_id": 28}, N=13, P=12,
+        padded=True),
+    "wide-attention-relu": dict(
+        config={"hidden_dim": 40, "decoder_attention_heads": 5, "glu_dim": -1, "linear_use_lrpe_list": [0, 0],
+                "linear_act_fun": "relu", "pad_token_id": None}, B=3, N=11, P=11, padded=True, head_std=10),
+    "exp-four-layers": dict(
+        config={"decoder_layers": 4, "linear_use_lrpe_list": [1, 0, 1, 0], "linear_act_fun": "exp"}, B=1, N=33, P=16,
+        embedding_std=1e-3),
+    "rmsnorm-glu-silu": dict(
+        config={"norm_type": "rmsnorm", "tnl": {"norm": "RMSNORM", "glu_activation": "SILU", "gate": "NONE"},
+                "linear_act_fun": "Silu", "decoder_layers": 1, "linear_use_lrpe_list": [1]}, N=2, P=1, tied=True),
+}
 
 
 def main(arguments):

@@ -27,9 +27,13 @@ import org.transnormer.tensor.Tensor;
  */
 public final class ObservedBackend implements Backend {
 
-    /** Sees each call after it returned. */
+    /** Sees each call after it returned, and before if it wants to. */
     @FunctionalInterface
     public interface Observer {
+        /** A leaf is about to be called; this takes no part in its time. */
+        default void calling(Object[] arguments) {
+        }
+
         /**
          * @param component simple name of the leaf's interface
          * @param method its method
@@ -73,6 +77,7 @@ public final class ObservedBackend implements Backend {
     private <T> T observed(Class<T> component, Object leaf) {
         return component.cast(Proxy.newProxyInstance(component.getClassLoader(), new Class<?>[] {component},
                 (proxy, method, arguments) -> {
+                    observer.calling(arguments);
                     long start = System.nanoTime();
                     try {
                         return method.invoke(leaf, arguments);

@@ -4,6 +4,11 @@ import java.io.PrintWriter;
 import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.function.Supplier;
+import org.transnormer.backend.Backend;
+import org.transnormer.backend.Precision;
+import org.transnormer.backend.ScalarBackend;
+import org.transnormer.tensor.HostMemory;
 import org.transnormer.verify.FiniteDifference;
 import org.transnormer.verify.GradCheck;
 import picocli.CommandLine.Command;
@@ -24,6 +29,17 @@ final class GradcheckCommand implements Callable<Integer> {
     @Option(names = "--all", description = "Print every check, not only the worst of each model.")
     private boolean all;
 
+    private final Supplier<Backend> newBackend;
+
+    GradcheckCommand() {
+        this(() -> new ScalarBackend(Precision.F64, new HostMemory()));
+    }
+
+    /** @param newBackend whose gradients are checked, in F64 */
+    GradcheckCommand(Supplier<Backend> newBackend) {
+        this.newBackend = newBackend;
+    }
+
     @Override
     public Integer call() {
         PrintWriter out = spec.commandLine().getOut();
@@ -32,7 +48,7 @@ final class GradcheckCommand implements Callable<Integer> {
         out.printf("%-24s  %6s  %9s  %s%n", "model", "checks", "error", "worst");
         int failed = 0;
         for (GradCheck.Variant variant : GradCheck.variants()) {
-            List<GradCheck.Check> checks = GradCheck.run(variant, seed);
+            List<GradCheck.Check> checks = check(variant);
             GradCheck.Check worst =
                     checks.stream().max(Comparator.comparingDouble(GradCheck.Check::error)).orElseThrow();
             out.printf("%-24s  %6d  %9.2e  %s%s%n", variant.name(), checks.size(), worst.error(), where(worst),
@@ -49,6 +65,12 @@ final class GradcheckCommand implements Callable<Integer> {
         out.println(failed == 0 ? "all gradients agree" : failed + " checks differ");
         out.flush();
         return failed == 0 ? ExitCode.OK : ExitCode.CHECK_FAILED;
+    }
+
+    private List<GradCheck.Check> check(GradCheck.Variant variant) {
+        try (Backend backend = newBackend.get()) {
+            return GradCheck.run(variant, seed, backend);
+        }
     }
 
     private static String where(GradCheck.Check check) {

@@ -8,6 +8,7 @@ import java.util.Set;
 import java.util.function.Function;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.Backend;
+import org.transnormer.backend.Precision;
 import org.transnormer.decay.DecaySchedule;
 import org.transnormer.decay.DecayTemperature;
 import org.transnormer.inference.RobustInference;
@@ -45,30 +46,52 @@ final class GoldenRun implements AutoCloseable {
     private final Set<String> fused = new LinkedHashSet<>();
     private final int sequences;
     private final int tokens;
+    private final boolean composedOnly;
 
     /**
-     * Builds the model.
+     * Runs everything.
      *
-     * @param backend not yet committed; closed by the caller
+     * @param backend not yet committed; closed with the run
      * @param values the parameters by name, and the input of the activation functions: rounded once to the types that
      *     the backend computes with
+     * @param composedOnly whether the training forward is by the composed parts only; otherwise they run first, and
+     *     the fused path's values replace theirs
      */
-    GoldenRun(Backend backend, GoldenCase golden, Function<String, Tensor> values) {
+    GoldenRun(Backend backend, GoldenCase golden, Function<String, Tensor> values, boolean composedOnly) {
         this.backend = backend;
         this.golden = golden;
         this.values = values;
+        this.composedOnly = composedOnly;
         config = golden.config();
         sequences = golden.sequences();
         tokens = golden.tokens();
-        long all = (long) sequences * tokens;
-        weights = new Weights(config, backend.precision(), backend.memory(), true);
-        trained = new TransNormer(backend, Communicator.single(), config, weights, Mode.TRAINING, all);
-        used = new TransNormer(backend, Communicator.single(), config, weights, Mode.INFERENCE, all);
-        inference = new RobustInference(backend, used, sequences);
-        backend.commit();
-        for (Parameter p : weights.parameters()) {
-            p.exported(p.group().value()).copyFrom(values.apply(p.name()));
+        boolean complete = false;
+        try {
+            long all = (long) sequences * tokens;
+            weights = new Weights(config, backend.precision(), backend.memory(), true);
+            trained = new TransNormer(backend, Communicator.single(), config, weights, Mode.TRAINING, all);
+            used = new TransNormer(backend, Communicator.single(), config, weights, Mode.INFERENCE, all);
+            inference = new RobustInference(backend, used, sequences);
+            backend.commit();
+            for (Parameter p : weights.parameters()) {
+                p.exported(p.group().value()).copyFrom(values.apply(p.name()));
+            }
+            run();
+            complete = true;
+        } finally {
+            if (!complete) {
+                close();
+            }
         }
+    }
+
+    Precision precision() {
+        return backend.precision();
+    }
+
+    /** For people. */
+    String describe() {
+        return backend.describe() + (composedOnly ? ", composed parts only" : "");
     }
 
     /** The tensor of a name in the golden file's shape, or null if the run did not produce it. */
@@ -90,13 +113,7 @@ final class GoldenRun implements AutoCloseable {
         return p.exported(p.group().value());
     }
 
-    /**
-     * Runs everything.
-     *
-     * @param composedOnly whether the training forward is by the composed parts only; otherwise they run first, and
-     *     the fused path's values replace theirs
-     */
-    void run(boolean composedOnly) {
+    private void run() {
         slopes();
         functions();
         Batch batch = batch(null);
@@ -113,6 +130,7 @@ final class GoldenRun implements AutoCloseable {
 
     @Override
     public void close() {
+        backend.close();
         memory.close();
     }
 

@@ -3,10 +3,13 @@ package org.transnormer.verify;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Function;
 import java.util.function.Supplier;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.Precision;
 import org.transnormer.backend.ScalarBackend;
+import org.transnormer.random.Purpose;
+import org.transnormer.random.RandomStream;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Tensor;
@@ -14,7 +17,7 @@ import org.transnormer.tensor.Tensor;
 /**
  * Runs a backend over a golden case (training forward, backward, prefill, decoding) and compares every tensor. SPEC
  * section 6.5. With F64 and F32 weights the golden tensors are the reference; rounded weights make another model, of
- * which the scalar spec in F64 is the reference.
+ * which the scalar spec in F64 is the reference, and where activations are rounded too the spec with the same roundings.
  */
 public final class GoldenVerifier {
 
@@ -49,6 +52,9 @@ public final class GoldenVerifier {
         }
     }
 
+    /** Runs with randomly rounded tensors that tell how far rounding carries. */
+    private static final int SCATTERED = 4;
+
     private GoldenVerifier() {
     }
 
@@ -60,36 +66,61 @@ public final class GoldenVerifier {
      *     tensors are the ones compared where it writes them
      */
     public static Outcome verify(GoldenCase golden, Supplier<Backend> newBackend, boolean composedOnly) {
-        try (Backend backend = newBackend.get(); GoldenRun run = new GoldenRun(backend, golden, golden::value)) {
-            run.run(composedOnly);
-            Precision precision = backend.precision();
-            if (precision.weights() == DType.BF16) {
-                try (Backend spec = new ScalarBackend(Precision.F64, new HostMemory());
-                        GoldenRun reference = new GoldenRun(spec, golden, run::value)) {
-                    reference.run(true);
-                    return compare(golden, describe(backend, composedOnly),
-                            "the spec in f64 on the same bf16-rounded weights", precision, run, reference);
+        try (GoldenRun run = new GoldenRun(newBackend.get(), golden, golden::value, composedOnly)) {
+            Precision precision = run.precision();
+            if (precision.activations() == DType.F64) {
+                return compare(golden, run, "the file", golden::value, GoldenTolerance.F64);
+            }
+            if (precision.activations() != DType.F32) {
+                try (GoldenRun rounded = new GoldenRun(RoundedSpec.nearest(precision), golden, run::value,
+                        composedOnly)) {
+                    return compare(golden, run,
+                            "the spec in f64 on the same bf16-rounded weights, all it computes rounded likewise",
+                            rounded::output, new GoldenTolerance.Exact());
                 }
             }
-            return compare(golden, describe(backend, composedOnly), "the file", precision, run, null);
+            return inFloat(golden, run, composedOnly);
         }
     }
 
-    private static String describe(Backend backend, boolean composedOnly) {
-        return backend.describe() + (composedOnly ? ", composed parts only" : "");
+    /** F32: with fixed bounds, or where they do not hold, with those that the spec's own rounding errors give. */
+    private static Outcome inFloat(GoldenCase golden, GoldenRun run, boolean composedOnly) {
+        boolean itsWeights = run.precision().weights() == DType.F32;
+        Outcome outcome = itsWeights ? compare(golden, run, "the file", golden::value, GoldenTolerance.F32) : null;
+        if (itsWeights && outcome.ok()) {
+            return outcome;
+        }
+        List<GoldenRun> scattered = new ArrayList<>();
+        try (GoldenRun spec = new GoldenRun(new ScalarBackend(Precision.F64, new HostMemory()), golden, run::value,
+                composedOnly)) {
+            String reference = itsWeights ? "the file" : "the spec in f64 on the same bf16-rounded weights";
+            Function<String, Tensor> wanted = itsWeights ? golden::value : spec::output;
+            if (!itsWeights) {
+                outcome = compare(golden, run, reference, wanted, GoldenTolerance.F32);
+                if (outcome.ok()) {
+                    return outcome;
+                }
+            }
+            for (int i = 0; i < SCATTERED; i++) {
+                RandomStream random = new RandomStream(i, Purpose.SYNTHETIC, "rounding");
+                scattered.add(new GoldenRun(RoundedSpec.scattered(run.precision(), random), golden, run::value,
+                        composedOnly));
+            }
+            return compare(golden, run, reference + ", rounding errors of this case measured", wanted,
+                    new GoldenTolerance.Measured(spec, scattered));
+        } finally {
+            scattered.forEach(GoldenRun::close);
+        }
     }
 
-    /** @param spec the reference, or null: the file is */
-    private static Outcome compare(GoldenCase golden, String backend, String reference, Precision precision,
-            GoldenRun run, GoldenRun spec) {
-        GoldenTolerance tolerance = GoldenTolerance.of(precision, golden.config());
+    private static Outcome compare(GoldenCase golden, GoldenRun run, String reference, Function<String, Tensor> wanted,
+            GoldenTolerance tolerance) {
         List<Row> rows = new ArrayList<>();
         for (String name : golden.names()) {
-            Tensor want = spec == null ? golden.value(name) : spec.output(name);
-            Tensor own = spec == null ? golden.yardstick(name) : null;
-            rows.add(new Row(tolerance.compare(name, run.output(name), want), run.isComposed(name),
+            Tensor own = run.precision().weights() == DType.BF16 ? null : golden.yardstick(name);
+            rows.add(new Row(tolerance.compare(name, run.output(name), wanted.apply(name)), run.isComposed(name),
                     own == null ? Double.NaN : Comparison.of(name, own, golden.value(name), _ -> 0, 1).maxError()));
         }
-        return new Outcome(golden.name(), backend, reference, rows, golden.notes());
+        return new Outcome(golden.name(), run.describe(), reference, rows, golden.notes());
     }
 }

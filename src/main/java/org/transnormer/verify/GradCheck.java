@@ -9,7 +9,6 @@ import java.util.function.LongPredicate;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.Precision;
-import org.transnormer.backend.ScalarBackend;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.loss.CrossEntropy;
 import org.transnormer.model.Batch;
@@ -146,15 +145,12 @@ public final class GradCheck {
         return List.copyOf(variants);
     }
 
-    /** Checks one model; weights, tokens and directions are a function of variant and seed. */
-    public static List<Check> run(Variant variant, long seed) {
-        try (Backend backend = new ScalarBackend(Precision.F64, new HostMemory())) {
-            return run(variant, seed, backend);
-        }
-    }
-
-    /** @param backend in F64, not yet committed */
-    static List<Check> run(Variant variant, long seed, Backend backend) {
+    /**
+     * Checks one model; weights, tokens and directions are a function of variant and seed.
+     *
+     * @param backend in F64, not yet committed; closed by the caller
+     */
+    public static List<Check> run(Variant variant, long seed, Backend backend) {
         return new GradCheck(variant, backend, seed).run();
     }
 

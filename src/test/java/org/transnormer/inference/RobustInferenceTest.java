@@ -148,15 +148,19 @@ class RobustInferenceTest {
     void batchedDecodingAtDifferentPositionsIsLikeEachAlone(BackendKind kind) {
         with(kind, s -> {
             double[][] first = decoded(s.inference(1), 0, PROMPT);
-            double[][] second = decoded(s.inference(1), 0, OTHER);
+            double[][] second = decoded(s.inference(1), 0, OTHER, PROMPT);
             RobustInference batched = s.inference(2);
             batched.extend(0, PROMPT);
             batched.extend(1, OTHER);
             for (int i = 0; i < NEXT.length; i++) {
                 // the order of the slots in a call is free
-                Tensor z = batched.decode(new int[] {1, 0}, new int[] {NEXT[i], NEXT[i]});
+                Tensor z = batched.decode(new int[] {1, 0}, new int[] {PROMPT[i], NEXT[i]});
                 assertThat(row(z, 1)).isEqualTo(first[i]);
                 assertThat(row(z, 0)).isEqualTo(second[i]);
+            }
+            // the longer sequence goes on alone
+            for (int i = NEXT.length; i < PROMPT.length; i++) {
+                assertThat(row(batched.decode(new int[] {1}, new int[] {PROMPT[i]}), 0)).isEqualTo(second[i]);
             }
         });
     }
@@ -245,14 +249,22 @@ class RobustInferenceTest {
 
     /** Reads a prompt, then {@link #NEXT} token by token: the logits behind each of those. */
     private static double[][] decoded(RobustInference inference, int slot, int[] prompt) {
+        return decoded(inference, slot, prompt, NEXT);
+    }
+
+    private static double[][] decoded(RobustInference inference, int slot, int[] prompt, int[] next) {
         inference.extend(slot, prompt);
-        return continued(inference, slot);
+        return continued(inference, slot, next);
     }
 
     private static double[][] continued(RobustInference inference, int slot) {
-        double[][] logits = new double[NEXT.length][];
-        for (int i = 0; i < NEXT.length; i++) {
-            logits[i] = row(inference.decode(new int[] {slot}, new int[] {NEXT[i]}), 0);
+        return continued(inference, slot, NEXT);
+    }
+
+    private static double[][] continued(RobustInference inference, int slot, int[] next) {
+        double[][] logits = new double[next.length][];
+        for (int i = 0; i < next.length; i++) {
+            logits[i] = row(inference.decode(new int[] {slot}, new int[] {next[i]}), 0);
         }
         return logits;
     }

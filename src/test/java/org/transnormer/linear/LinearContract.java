@@ -32,8 +32,8 @@ interface LinearContract {
     default Tolerance tolerance(Values values, long terms) {
         return switch (values) {
             case CONSTANT -> new Tolerance(8 + terms / 2.0, 8 + terms / 2.0);
-            case OFFSET -> new Tolerance(8 + 1.5 * Math.sqrt(terms), 2 + 0.5 * Math.sqrt(terms));
-            default -> new Tolerance(8, 2);
+            case OFFSET -> new Tolerance(8 + 1.5 * Math.sqrt(terms), 1 + 0.5 * Math.sqrt(terms));
+            default -> new Tolerance(8, 1);
         };
     }
 

@@ -10,7 +10,6 @@ import java.util.Map;
 import java.util.function.Function;
 import java.util.function.IntUnaryOperator;
 import org.transnormer.activation.ActivationFunction;
-import org.transnormer.backend.Backend;
 import org.transnormer.backend.Precision;
 import org.transnormer.backend.ScalarBackend;
 import org.transnormer.checkpoint.SafetensorsWriter;
@@ -68,9 +67,8 @@ public final class GoldenWriter {
             Map<String, Tensor> tensors = inputs(memory);
             save(scratch, tensors.values());
             try (GoldenCase golden = GoldenCase.read(List.of(scratch)).getFirst();
-                    Backend backend = new ScalarBackend(Precision.F64, new HostMemory());
-                    GoldenRun run = new GoldenRun(backend, golden, golden::value)) {
-                run.run(false);
+                    GoldenRun run = new GoldenRun(new ScalarBackend(Precision.F64, new HostMemory()), golden,
+                            golden::value, false)) {
                 for (String name : golden.names()) {
                     tensors.put(name, copy(memory, run.output(name)));
                 }

@@ -2,12 +2,17 @@ package org.transnormer.verify;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
+import java.util.stream.Collectors;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.transnormer.backend.Backend;
+import org.transnormer.backend.ObservedBackend;
 import org.transnormer.backend.Precision;
 import org.transnormer.backend.ScalarBackend;
 import org.transnormer.lightning.LightningAttention;
@@ -26,8 +31,31 @@ class GradCheckTest {
     @ParameterizedTest
     @MethodSource("variants")
     void gradientsAreDerivatives(GradCheck.Variant variant) {
-        List<Check> checks = GradCheck.run(variant, 1);
-        assertThat(checks).hasSizeGreaterThan(30).allMatch(Check::ok);
+        try (Backend backend = new ScalarBackend(Precision.F64, new HostMemory())) {
+            assertThat(GradCheck.run(variant, 1, backend)).hasSizeGreaterThan(30).allMatch(Check::ok);
+        }
+    }
+
+    @Test
+    void theAttentionOfTheMaskedModelAloneSeesAMask() {
+        for (GradCheck.Variant variant : GradCheck.variants()) {
+            Set<String> masks = new HashSet<>();
+            Backend spec = new ScalarBackend(Precision.F64, new HostMemory());
+            try (Backend observed = new ObservedBackend(spec, (component, method, arguments, nanos) -> {
+                if (component.equals("LightningAttention") && !method.equals("reserve")) {
+                    masks.add(method + " " + (arguments[5] instanceof Tensor mask ? values(mask) : "none"));
+                }
+            })) {
+                GradCheck.run(variant, 1, observed);
+            }
+            assertThat(masks).as(variant.name()).containsExactlyInAnyOrderElementsOf(variant.masked()
+                    ? List.of("forward 101101101", "backward 101101101") : List.of("forward none", "backward none"));
+        }
+        assertThat(GradCheck.variants()).filteredOn(GradCheck.Variant::masked).hasSize(1);
+    }
+
+    private static String values(Tensor mask) {
+        return LongStream.range(0, mask.size()).mapToObj(t -> "" + mask.getInt(t)).collect(Collectors.joining());
     }
 
     @Test
