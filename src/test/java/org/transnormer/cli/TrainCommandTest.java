@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -159,19 +160,29 @@ class TrainCommandTest {
     }
 
     @Test
-    void aLossThatIsNoNumberEndsTheRunAndIsNotSaved() throws IOException {
+    void aLossThatIsNoNumberEndsTheRunAndLeavesItsCheckpoints() throws IOException {
         Path run = temp.resolve("nan");
-        train("--steps 20 --lr 9 --clip 0 --weight-decay 1e9 --warmup 1 --checkpoint-every 1 --out", run)
-                .fails(ExitCode.ENVIRONMENT, "NaN", "step", "--lr");
-        Path checkpoints = run.resolve("checkpoints");
+        Outcome.of("train --preset nano --sequence 32 --batch 2 --eval-every 0 --steps 9 --lr 9 --clip 0 --data", text,
+                "--weight-decay 4.5e37 --warmup 3 --checkpoint-every 1 --out", run)
+                .fails(ExitCode.ENVIRONMENT, "the gradient norm NaN at step 2", "--lr");
         assertThat(run.resolve("model")).doesNotExist();
-        assertThat(Outcome.of("eval", run).succeeds().number("loss")).isFinite();
-        try (Stream<Path> saved = Files.list(checkpoints)) {
-            for (Path checkpoint : saved.toList()) {
+        try (Stream<Path> saved = Files.list(run.resolve("checkpoints"))) {
+            List<Path> checkpoints = saved.toList();
+            assertThat(checkpoints).hasSize(1);
+            for (Path checkpoint : checkpoints) {
                 assertThat(checkpoint.getFileName().toString()).matches("step-\\d{8}");
                 Outcome.of("inspect", checkpoint).succeeds();
             }
         }
+    }
+
+    @Test
+    void weightsWithoutALossAreNotSaved() {
+        Path run = temp.resolve("held-out");
+        train("--steps 1 --lr 9 --weight-decay 1e39 --out", run).fails(ExitCode.ENVIRONMENT, "held-out loss is NaN",
+                "step 1", "--lr");
+        assertThat(run.resolve("checkpoints")).doesNotExist();
+        assertThat(run.resolve("model")).doesNotExist();
     }
 
     @Test
