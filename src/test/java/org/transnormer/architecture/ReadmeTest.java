@@ -3,6 +3,7 @@ package org.transnormer.architecture;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.fail;
 
+import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -39,6 +40,23 @@ class ReadmeTest {
         assertThat(commands).as("commands of %s in %s", TNL, README).hasSizeGreaterThanOrEqualTo(2);
         for (String command : commands) {
             run(command);
+        }
+    }
+
+    /** {@code tnl train} alone is what the README says it is: the program itself says what it is going to do. */
+    @Test
+    void theDefaultRunIsAsDescribed() throws IOException {
+        MatchResult described = Pattern.compile("([\\d,]+) parameters, ([\\d,]+ steps of [\\d,]+ tokens)")
+                .matcher(Files.readString(README)).results().findFirst().orElseThrow();
+        Process process = new ProcessBuilder(java(List.of(TNL, "train"))).directory(temp.toFile())
+                .redirectErrorStream(true).start();
+        try (BufferedReader output = process.inputReader()) {
+            List<String> said = output.lines().takeWhile(line -> !line.startsWith("memory:")).toList();
+            assertThat(said).anyMatch(line -> line.startsWith("model: " + described.group(1) + " parameters"))
+                    .anyMatch(line -> line.startsWith("data: the bundled text"))
+                    .anyMatch(line -> line.startsWith("plan: " + described.group(2)));
+        } finally {
+            process.destroyForcibly();
         }
     }
 
@@ -82,15 +100,20 @@ class ReadmeTest {
     }
 
     /** The program with the options of its start script, on the classes under test. */
-    private void run(String command) throws IOException, InterruptedException {
+    private static List<String> java(List<String> words) {
         List<String> java = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:-TieredCompilation",
                 "-XX:+UseSerialGC", "-Xmx512m", "--add-modules=jdk.incubator.vector",
                 "--enable-native-access=ALL-UNNAMED", "-cp",
                 absolute(System.getProperty("java.class.path")), "org.transnormer.cli.Tnl"));
-        List<String> words = words(command);
         words.subList(1, words.size()).forEach(word -> java.add(word.startsWith(GOLDEN)
                 ? Path.of(word).toAbsolutePath().toString() : word));
+        return java;
+    }
+
+    private void run(String command) throws IOException, InterruptedException {
+        List<String> words = words(command);
+        List<String> java = java(words);
         if (words.contains("train") && !words.contains("--steps")) {
             java.addAll(FEW_STEPS);
         }

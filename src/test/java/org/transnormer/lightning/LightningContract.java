@@ -13,7 +13,6 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.verify.Tolerance;
 

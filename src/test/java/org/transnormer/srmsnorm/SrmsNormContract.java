@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.within;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import org.transnormer.srmsnorm.NormCase.Inputs;
-import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.testing.TestTensors;
 import org.transnormer.testing.Values;
