@@ -32,18 +32,24 @@ public record AttentionBench(int heads, int headDim) {
     public record Result(long tokens, Timing forward, Timing both) {
     }
 
-    /** Measures one length after another. */
+    /** Measures all lengths in turns. */
     public List<Result> run(List<Long> lengths, BackendKind kind, Precision precision, int threads, double seconds) {
-        List<Result> results = new ArrayList<>();
-        for (long tokens : lengths) {
-            try (HostMemory memory = new HostMemory(); Backend backend = kind.open(precision, memory, threads)) {
-                results.add(run(backend, tokens, seconds));
+        try (HostMemory memory = new HostMemory(); Backend backend = kind.open(precision, memory, threads)) {
+            List<Runnable> calls = new ArrayList<>();
+            for (long tokens : lengths) {
+                add(backend, tokens, calls);
             }
+            List<Timing> timings = Timing.inTurns(seconds, calls);
+            List<Result> results = new ArrayList<>();
+            for (int i = 0; i < lengths.size(); i++) {
+                results.add(new Result(lengths.get(i), timings.get(2 * i), timings.get(2 * i + 1)));
+            }
+            return results;
         }
-        return results;
     }
 
-    private Result run(Backend backend, long tokens, double seconds) {
+    /** Adds the forward of one length, and the forward and backward. */
+    private void add(Backend backend, long tokens, List<Runnable> calls) {
         Tensor q = random(backend, "q", tokens);
         Tensor k = random(backend, "k", tokens);
         Tensor v = random(backend, "v", tokens);
@@ -56,12 +62,11 @@ public record AttentionBench(int heads, int headDim) {
         Sequences whole = Sequences.allocate(backend.memory(), 1, tokens);
         whole.add(tokens, 0, Sequences.NO_SLOT);
         Runnable forward = () -> backend.lightning().forward(q, k, v, rates, whole, null, null, o, null);
-        Timing alone = Timing.of(seconds, forward);
-        Timing both = Timing.of(seconds, () -> {
+        calls.add(forward);
+        calls.add(() -> {
             forward.run();
             backend.lightning().backward(q, k, v, rates, whole, null, null, dout, null, dq, dk, dv, null);
         });
-        return new Result(tokens, alone, both);
     }
 
     /** Those of the middle one of three layers. */

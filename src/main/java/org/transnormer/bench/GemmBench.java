@@ -15,7 +15,7 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * Rates of the vector twin's products, and of a peer's in the same run. Rounds of one and of the other alternate, with
- * a pause between them, so that no pool of threads still spins while the other one is timed.
+ * a pause between them, so that no pool of threads is still awake while the other one is timed.
  */
 public final class GemmBench {
     private static final long ROUND_NANOS = 50_000_000;
@@ -78,7 +78,7 @@ public final class GemmBench {
         double[] own = new double[rounds];
         double[] others = new double[rounds];
         Arrays.fill(others, Double.NaN);
-        warmUp(twin);
+        Timing.of(10 * ROUND_NANOS / 1e9, twin);
         for (int i = 0; i < rounds; i++) {
             own[i] = shape.flops() / nanos(twin);
             if (peer != null) {
@@ -89,14 +89,6 @@ public final class GemmBench {
         Arrays.sort(own);
         Arrays.sort(others);
         return new Result(shape, weights, own[rounds / 2], own[rounds - 1], others[rounds / 2], others[rounds - 1]);
-    }
-
-    /** Runs until the compiler has had time for what is hot. */
-    private static void warmUp(Runnable call) {
-        long start = System.nanoTime();
-        while (System.nanoTime() - start < 20 * ROUND_NANOS) {
-            call.run();
-        }
     }
 
     /** Nanoseconds of one call, averaged over a round. */

@@ -42,10 +42,28 @@ public final class OpenBlas implements GemmPeer {
      */
     public static Optional<OpenBlas> load(String file) {
         try {
+            sleepSoon();
             return Optional.of(new OpenBlas(SymbolLookup.libraryLookup(file, Arena.global())));
         } catch (IllegalArgumentException | java.util.NoSuchElementException e) {
             return Optional.empty();
         }
+    }
+
+    /**
+     * Asks the library's threads to sleep after 2^4 cycles without work, where 2^26 is usual: otherwise they still take
+     * part of the cores while another library is timed.
+     */
+    private static void sleepSoon() {
+        Linker linker = Linker.nativeLinker();
+        linker.defaultLookup().find("setenv").ifPresent(setenv -> {
+            try (Arena arena = Arena.ofConfined()) {
+                int ignored = (int) linker.downcallHandle(setenv,
+                        FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_INT))
+                        .invokeExact(arena.allocateFrom("OPENBLAS_THREAD_TIMEOUT"), arena.allocateFrom("4"), 1);
+            } catch (Throwable e) {
+                throw new AssertionError(e);
+            }
+        });
     }
 
     @Override

@@ -2,7 +2,9 @@ package org.transnormer.bench;
 
 import java.lang.management.CompilationMXBean;
 import java.lang.management.ManagementFactory;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 import org.eclipse.collections.impl.list.mutable.primitive.DoubleArrayList;
 
 /**
@@ -10,7 +12,7 @@ import org.eclipse.collections.impl.list.mutable.primitive.DoubleArrayList;
  *
  * @param median nanoseconds
  * @param best nanoseconds
- * @param rounds calls that were timed
+ * @param rounds calls that were timed, or turns of calls
  * @param warmUp calls before them
  */
 public record Timing(double median, double best, int rounds, int warmUp) {
@@ -21,6 +23,8 @@ public record Timing(double median, double best, int rounds, int warmUp) {
     /** A share of the time in which the compiler, at work elsewhere, is as good as idle. */
     private static final double IDLE = 0.05;
     private static final int MOST_SPELLS = 20;
+    /** A turn lasts this long at least: what the other calls left in the caches is a small part of it. */
+    private static final double TURN = 0.05;
 
     /**
      * Calls in spells of the time given, of five calls at least each, until one is no faster than those before and
@@ -43,9 +47,49 @@ public record Timing(double median, double best, int rounds, int warmUp) {
         }
     }
 
+    /**
+     * Several calls in turns, so that what disturbs the machine hits all of them alike, once each has settled by itself.
+     * A turn repeats its call for a while and counts with the mean.
+     *
+     * @param seconds least time spent on each call, not counting the warm-up
+     * @return in the order of the calls
+     */
+    public static List<Timing> inTurns(double seconds, List<Runnable> calls) {
+        int[] warmUp = calls.stream().mapToInt(call -> of(seconds, call).total()).toArray();
+        List<DoubleArrayList> nanos = calls.stream().map(call -> new DoubleArrayList()).toList();
+        long start = System.nanoTime();
+        while (nanos.getFirst().size() < LEAST_ROUNDS || (System.nanoTime() - start) / 1e9 < seconds * calls.size()) {
+            for (int i = 0; i < warmUp.length; i++) {
+                nanos.get(i).add(turn(calls.get(i)));
+            }
+        }
+        List<Timing> timings = new ArrayList<>();
+        for (int i = 0; i < warmUp.length; i++) {
+            timings.add(summary(nanos.get(i).toArray(), warmUp[i]));
+        }
+        return timings;
+    }
+
     /** The summary of times in nanoseconds, of which there is one at least. */
     static Timing summary(double[] nanos, int warmUp) {
         return new Timing(median(nanos), Arrays.stream(nanos).min().orElseThrow(), nanos.length, warmUp);
+    }
+
+    /** Calls in all. */
+    private int total() {
+        return rounds + warmUp;
+    }
+
+    private static double turn(Runnable call) {
+        long start = System.nanoTime();
+        int calls = 0;
+        long now;
+        do {
+            call.run();
+            calls++;
+            now = System.nanoTime();
+        } while ((now - start) / 1e9 < TURN);
+        return (double) (now - start) / calls;
     }
 
     private static double[] calls(double seconds, Runnable call) {

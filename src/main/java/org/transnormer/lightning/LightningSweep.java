@@ -19,7 +19,7 @@ import org.transnormer.tensor.Tensor;
  * The forward and each of the three gradients is one such sweep (SPEC section 3.3.5).
  *
  * <p>Between chunks of m tokens the state moves by S ← λ^m S + D, D the chunk's own sum from zero. Work is one task per
- * head of a sequence (a pair), chunk after chunk; or, where pairs are few and long, all D of a span of chunks as
+ * head of a sequence (a pair), chunk after chunk; or, where that would leave threads idle, all D of a span of chunks as
  * tasks, then the states as a scan, then all outputs as tasks. Both do the same arithmetic on the same numbers.
  */
 final class LightningSweep implements Workers.Task {
@@ -28,7 +28,7 @@ final class LightningSweep implements Workers.Task {
     private static final long PRODUCT_ROW = CHUNK * FLOAT;
     /** A task of fewer multiplications than this is not worth waking a thread for. */
     private static final long GRAIN = 1 << 20;
-    /** As many pairs as this are tasks enough; the other way reads b and c twice and costs an eighth more. */
+    /** As many pairs as this are tasks enough at any rate; the other way reads b and c twice, an eighth more work. */
     private static final long MANY_PAIRS = 16;
     /** From this many chunks on, a sequence is worth three rounds of tasks per span. */
     private static final long LONG = 32;
@@ -134,7 +134,7 @@ final class LightningSweep implements Workers.Task {
         for (int n = 0; n < sequences.count(); n++) {
             longest = Math.max(longest, chunks(n));
         }
-        if (pairs < MANY_PAIRS && longest >= LONG) {
+        if (longest >= LONG && !pairsSuffice(longest)) {
             span = SPAN_TASKS / pairs;
             for (spanStart = 0; spanStart < longest; spanStart += span) {
                 run(Phase.INCREMENTS, pairs * span);
@@ -145,6 +145,16 @@ final class LightningSweep implements Workers.Task {
             run(Phase.PAIRS, Math.min(pairs,
                     Math.ceilDiv(sequences.tokens() * heads * work(a.width, c.width), GRAIN)));
         }
+    }
+
+    /** Whether whole pairs as tasks keep all threads busy; a choice of threads, as both ways give the same bits. */
+    private boolean pairsSuffice(long longest) {
+        long threads = workers.threads();
+        long all = 0;
+        for (int n = 0; n < sequences.count(); n++) {
+            all += chunks(n) * heads;
+        }
+        return pairs >= MANY_PAIRS || Math.ceilDiv(pairs, threads) * longest * threads * 8 <= all * 9;
     }
 
     private void run(Phase next, long count) {

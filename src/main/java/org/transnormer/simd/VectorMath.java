@@ -90,12 +90,23 @@ public final class VectorMath {
      */
     public static void cosSin(MemorySegment theta, long thetaAt, long count, float p, MemorySegment cos, long cosAt,
             MemorySegment sin, long sinAt) {
+        long whole = count - count % Simd.LANES;
+        reduce(theta, thetaAt, whole, p, cos, cosAt, sin, sinAt);
+        cosSinOfReduced(whole, cos, cosAt, sin, sinAt);
+        for (long i = whole; i < count; i++) {
+            float rate = theta.get(Simd.ELEMENT, thetaAt + 4 * i);
+            cos.set(Simd.ELEMENT, cosAt + 4 * i, FloatMath.cos(rate, p));
+            sin.set(Simd.ELEMENT, sinAt + 4 * i, FloatMath.sin(rate, p));
+        }
+    }
+
+    /** Writes θ p in quarters of a turn: what is left of it, in radians, and the number of quarters, -2 to 2. */
+    private static void reduce(MemorySegment theta, long thetaAt, long whole, float p, MemorySegment rests, long restAt,
+            MemorySegment quarters, long quarterAt) {
         FloatVector position = FloatVector.broadcast(F, p);
         FloatVector round = FloatVector.broadcast(F, FloatMath.ROUND);
-        FloatVector one = FloatVector.broadcast(F, 1);
         FloatVector four = FloatVector.broadcast(F, 4);
-        long i = 0;
-        for (; i <= count - Simd.LANES; i += Simd.LANES) {
+        for (long i = 0; i < whole; i += Simd.LANES) {
             FloatVector rate = FloatVector.fromMemorySegment(F, theta, thetaAt + 4 * i, Simd.ORDER);
             FloatVector high = rate.mul(FloatMath.TURN_HIGH);
             FloatVector low = rate.fma(FloatVector.broadcast(F, FloatMath.TURN_LOW),
@@ -104,10 +115,20 @@ public final class VectorMath {
             FloatVector fraction = product.sub(product.add(FloatMath.ROUND_EVEN).sub(FloatMath.ROUND_EVEN));
             FloatVector rest = low.fma(position, high.fma(position, product.neg()));
             FloatVector n = fraction.add(rest).fma(four, round).sub(round);
-            FloatVector quarters = rest.fma(four, fraction.fma(four, n.neg()));
-            FloatVector r = quarters.fma(FloatVector.broadcast(F, FloatMath.QUARTER_HIGH),
-                    quarters.mul(FloatMath.QUARTER_LOW));
-            FloatVector m = n.fma(FloatVector.broadcast(F, 0.25f), round).sub(round).fma(four.neg(), n);
+            FloatVector part = rest.fma(four, fraction.fma(four, n.neg()));
+            part.fma(FloatVector.broadcast(F, FloatMath.QUARTER_HIGH), part.mul(FloatMath.QUARTER_LOW))
+                    .intoMemorySegment(rests, restAt + 4 * i, Simd.ORDER);
+            n.fma(FloatVector.broadcast(F, 0.25f), round).sub(round).fma(four.neg(), n)
+                    .intoMemorySegment(quarters, quarterAt + 4 * i, Simd.ORDER);
+        }
+    }
+
+    /** From what {@link #reduce} left: the cosine where the rest was, the sine where the quarters were. */
+    private static void cosSinOfReduced(long whole, MemorySegment cos, long cosAt, MemorySegment sin, long sinAt) {
+        FloatVector one = FloatVector.broadcast(F, 1);
+        for (long i = 0; i < whole; i += Simd.LANES) {
+            FloatVector r = FloatVector.fromMemorySegment(F, cos, cosAt + 4 * i, Simd.ORDER);
+            FloatVector m = FloatVector.fromMemorySegment(F, sin, sinAt + 4 * i, Simd.ORDER);
             FloatVector even = one.sub(m.abs());
             FloatVector odd = m.mul(one.add(even));
             FloatVector z = r.mul(r);
@@ -117,11 +138,6 @@ public final class VectorMath {
                     .fma(z, FloatVector.broadcast(F, -0.5f)).fma(z, one);
             c.fma(even, s.mul(odd.neg())).intoMemorySegment(cos, cosAt + 4 * i, Simd.ORDER);
             s.fma(even, c.mul(odd)).intoMemorySegment(sin, sinAt + 4 * i, Simd.ORDER);
-        }
-        for (; i < count; i++) {
-            float rate = theta.get(Simd.ELEMENT, thetaAt + 4 * i);
-            cos.set(Simd.ELEMENT, cosAt + 4 * i, FloatMath.cos(rate, p));
-            sin.set(Simd.ELEMENT, sinAt + 4 * i, FloatMath.sin(rate, p));
         }
     }
 }

@@ -1,13 +1,15 @@
 package org.transnormer.simd;
 
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 
 /**
  * A fixed set of threads that work through numbered tasks together with the caller. How work is cut into tasks depends
  * on shapes only and no task reads what another one of the same call writes, so results do not depend on the number of
- * threads or on who runs what. A call allocates nothing. Calls come from one thread at a time.
+ * threads or on who runs what. A call allocates nothing. Calls come from one thread at a time and not from tasks.
+ *
+ * <p>The caller starts at once and never waits for a helper that is still waking up: helpers join a call while it is
+ * open, the caller closes it when no task is left and waits only for those that joined.
  */
 public final class Workers implements AutoCloseable {
     /** One piece of work. */
@@ -21,16 +23,22 @@ public final class Workers implements AutoCloseable {
     }
 
     /**
-     * Looks at the clockless condition this often before parking: long enough to bridge the gap between two calls of
-     * one step, short enough not to hold a core that others could use.
+     * How long a thread looks for work before it parks: bridges the gap between two calls of one step (waking a parked
+     * thread takes as long), and soon leaves the core to others.
      */
-    private static final int SPINS = 2_000;
+    private static final long SPIN_NANOS = 50_000;
+    /** {@link #state}: how many helpers have joined, whether more may, and the number of the call above that. */
+    private static final long JOINED = 0xffff;
+    private static final long OPEN = JOINED + 1;
+    private static final long CALL = OPEN << 1;
 
-    private final Thread[] helpers;
+    private final Helper[] helpers;
+    private final long spinNanos;
     private final AtomicLong next = new AtomicLong();
-    private final AtomicInteger running = new AtomicInteger();
-    private volatile int generation;
+    private final AtomicLong state = new AtomicLong();
+    private volatile boolean busy;
     private volatile boolean closed;
+    private volatile boolean callerParked;
     private volatile Throwable failure;
     private Task task;
     private long tasks;
@@ -38,13 +46,17 @@ public final class Workers implements AutoCloseable {
 
     /** @param threads at least 1, the calling thread included */
     public Workers(int threads) {
-        if (threads < 1) {
-            throw new IllegalArgumentException("need at least one thread, not " + threads);
+        if (threads < 1 || threads > JOINED) {
+            throw new IllegalArgumentException("need 1 to %d threads, not %d".formatted(JOINED, threads));
         }
-        helpers = new Thread[threads - 1];
+        // With more threads than cores, one that looks for work would hold a core that another one needs.
+        spinNanos = threads <= Runtime.getRuntime().availableProcessors() ? SPIN_NANOS : 0;
+        helpers = new Helper[threads - 1];
         for (int i = 0; i < helpers.length; i++) {
-            int worker = i + 1;
-            helpers[i] = Thread.ofPlatform().name("tnl-worker-" + worker).daemon().start(() -> help(worker));
+            helpers[i] = new Helper(i + 1);
+        }
+        for (Helper helper : helpers) {
+            helper.thread.start();
         }
     }
 
@@ -53,67 +65,87 @@ public final class Workers implements AutoCloseable {
     }
 
     /**
-     * Runs tasks 0 to count - 1, each once, and returns when all are done.
+     * Runs tasks 0 to count - 1, each once, and returns when all are done. If one throws, those not yet begun are
+     * dropped, those that run end first, and the workers stay usable.
      *
-     * @throws RuntimeException what a task threw; the others have ended all the same
+     * @throws RuntimeException what the first failing task threw
+     * @throws Error likewise
+     * @throws IllegalStateException if this is closed, or a call is in progress
      */
     public void run(long count, Task work) {
-        if (helpers.length == 0 || count <= 1) {
-            for (long i = 0; i < count; i++) {
-                work.run(i, 0);
-            }
-            return;
+        if (busy || closed) {
+            throw new IllegalStateException(
+                    closed ? "these workers are closed" : "a call is in progress: tasks cannot start tasks");
         }
+        busy = true;
+        try {
+            if (helpers.length == 0 || count <= 1) {
+                for (long i = 0; i < count; i++) {
+                    work.run(i, 0);
+                }
+            } else {
+                share(count, work);
+            }
+        } finally {
+            busy = false;
+        }
+    }
+
+    /** Ends the threads; idempotent. */
+    @Override
+    public void close() {
+        closed = true;
+        for (Helper helper : helpers) {
+            LockSupport.unpark(helper.thread);
+        }
+        for (Helper helper : helpers) {
+            try {
+                helper.thread.join();
+            } catch (InterruptedException e) {
+                Thread.currentThread().interrupt();
+                return;
+            }
+        }
+    }
+
+    private void share(long count, Task work) {
         task = work;
         tasks = count;
         caller = Thread.currentThread();
         failure = null;
         next.set(0);
-        running.set(helpers.length);
-        generation++;
-        for (Thread helper : helpers) {
-            LockSupport.unpark(helper);
+        state.set((state.get() / CALL + 1) * CALL + OPEN);
+        for (int i = 0; i < Math.min(count - 1, helpers.length); i++) {
+            if (helpers[i].parked) {
+                LockSupport.unpark(helpers[i].thread);
+            }
         }
         drain(0);
-        for (int spins = 0; running.get() > 0; spins++) {
-            if (spins < SPINS) {
-                Thread.onSpinWait();
-            } else {
-                LockSupport.park(this);
-            }
+        if ((state.addAndGet(-OPEN) & JOINED) != 0) {
+            awaitJoined();
         }
         task = null;
-        if (failure != null) {
-            throw failure instanceof RuntimeException e ? e : new IllegalStateException(failure);
+        Throwable thrown = failure;
+        failure = null;
+        switch (thrown) {
+            case null -> {}
+            case RuntimeException e -> throw e;
+            case Error e -> throw e;
+            default -> throw new IllegalStateException(thrown);
         }
     }
 
-    @Override
-    public void close() {
-        closed = true;
-        generation++;
-        for (Thread helper : helpers) {
-            LockSupport.unpark(helper);
-        }
-    }
-
-    private void help(int worker) {
-        int seen = 0;
-        while (true) {
-            for (int spins = 0; generation == seen; spins++) {
-                if (spins < SPINS) {
-                    Thread.onSpinWait();
-                } else {
+    private void awaitJoined() {
+        long start = System.nanoTime();
+        while ((state.get() & JOINED) != 0) {
+            if (System.nanoTime() - start < spinNanos) {
+                Thread.onSpinWait();
+            } else {
+                callerParked = true;
+                if ((state.get() & JOINED) != 0) {
                     LockSupport.park(this);
                 }
-            }
-            seen++;
-            if (closed) {
-                return;
-            }
-            drain(worker);
-            if (running.decrementAndGet() == 0) {
-                LockSupport.unpark(caller);
+                callerParked = false;
             }
         }
     }
@@ -123,9 +155,58 @@ public final class Workers implements AutoCloseable {
             for (long i = next.getAndIncrement(); i < tasks; i = next.getAndIncrement()) {
                 task.run(i, worker);
             }
-        } catch (RuntimeException | Error e) {
-            failure = e;
+        } catch (Throwable e) {
+            failure = failure == null ? e : failure;
             next.set(tasks);
+        }
+    }
+
+    private final class Helper implements Runnable {
+        final Thread thread;
+        private final int worker;
+        volatile boolean parked;
+
+        Helper(int worker) {
+            this.worker = worker;
+            thread = Thread.ofPlatform().name("tnl-worker-" + worker).daemon().unstarted(this);
+        }
+
+        @Override
+        public void run() {
+            long last = 0;
+            while (!closed) {
+                long now = awaitCall(last);
+                last = now / CALL;
+                while ((now & OPEN) != 0 && now / CALL == last) {
+                    if (state.compareAndSet(now, now + 1)) {
+                        drain(worker);
+                        if ((state.decrementAndGet() & (OPEN | JOINED)) == 0 && callerParked) {
+                            LockSupport.unpark(caller);
+                        }
+                        break;
+                    }
+                    now = state.get();
+                }
+            }
+        }
+
+        /** The state once it is that of another call than the last one, or these workers are closed. */
+        private long awaitCall(long last) {
+            long start = System.nanoTime();
+            long now = state.get();
+            while (now / CALL == last && !closed) {
+                if (System.nanoTime() - start < spinNanos) {
+                    Thread.onSpinWait();
+                } else {
+                    parked = true;
+                    if (state.get() / CALL == last && !closed) {
+                        LockSupport.park(Workers.this);
+                    }
+                    parked = false;
+                }
+                now = state.get();
+            }
+            return now;
         }
     }
 }
