@@ -15,7 +15,9 @@ import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 
 /**
- * Lightning Attention on one sequence of T tokens. Linear attention takes the same time per token whatever T.
+ * Lightning Attention on sequences of T tokens. Linear attention takes the same time per token whatever T. The number of
+ * tokens in all is that of the longest sequence for every T: so all come from the same level of memory, as they do in a
+ * model, whose other layers have been through the caches since.
  *
  * @param heads H
  * @param headDim of keys and of values
@@ -26,47 +28,62 @@ public record AttentionBench(int heads, int headDim) {
      * What one length came to.
      *
      * @param tokens T
-     * @param forward one pass over the sequence
+     * @param sequences how many of them at a time
+     * @param forward one pass over all of them
      * @param both forward and backward
      */
-    public record Result(long tokens, Timing forward, Timing both) {
+    public record Result(long tokens, long sequences, Timing forward, Timing both) {
+        /** Nanoseconds per token of what took as long as this. */
+        public double perToken(Timing timing) {
+            return timing.median() / (tokens * sequences);
+        }
     }
 
     /** Measures all lengths in turns. */
     public List<Result> run(List<Long> lengths, BackendKind kind, Precision precision, int threads, double seconds) {
+        long most = lengths.stream().mapToLong(Long::longValue).max().orElseThrow();
         try (HostMemory memory = new HostMemory(); Backend backend = kind.open(precision, memory, threads)) {
+            Tensor q = random(backend, "q", most);
+            Tensor k = random(backend, "k", most);
+            Tensor v = random(backend, "v", most);
+            Tensor dout = random(backend, "dout", most);
+            Tensor o = tensor(backend, "o", most);
+            Tensor dq = tensor(backend, "dq", most);
+            Tensor dk = tensor(backend, "dk", most);
+            Tensor dv = tensor(backend, "dv", most);
+            Tensor rates = rates(backend);
             List<Runnable> calls = new ArrayList<>();
-            for (long tokens : lengths) {
-                add(backend, tokens, calls);
+            for (long length : lengths) {
+                Sequences sequences = sequences(backend, length, most / length);
+                long n = sequences.tokens();
+                Runnable forward =
+                        () -> backend.lightning().forward(q.slice(0, 0, n), k.slice(0, 0, n), v.slice(0, 0, n), rates,
+                                sequences, null, null, o.slice(0, 0, n), null);
+                calls.add(forward);
+                calls.add(() -> {
+                    forward.run();
+                    backend.lightning().backward(q.slice(0, 0, n), k.slice(0, 0, n), v.slice(0, 0, n), rates, sequences,
+                            null,
+                            null, dout.slice(0, 0, n), null, dq.slice(0, 0, n), dk.slice(0, 0, n), dv.slice(0, 0, n),
+                            null);
+                });
             }
             List<Timing> timings = Timing.inTurns(seconds, calls);
             List<Result> results = new ArrayList<>();
             for (int i = 0; i < lengths.size(); i++) {
-                results.add(new Result(lengths.get(i), timings.get(2 * i), timings.get(2 * i + 1)));
+                long length = lengths.get(i);
+                results.add(new Result(length, most / length, timings.get(2 * i), timings.get(2 * i + 1)));
             }
             return results;
         }
     }
 
-    /** Adds the forward of one length, and the forward and backward. */
-    private void add(Backend backend, long tokens, List<Runnable> calls) {
-        Tensor q = random(backend, "q", tokens);
-        Tensor k = random(backend, "k", tokens);
-        Tensor v = random(backend, "v", tokens);
-        Tensor dout = random(backend, "dout", tokens);
-        Tensor o = tensor(backend, "o", tokens);
-        Tensor dq = tensor(backend, "dq", tokens);
-        Tensor dk = tensor(backend, "dk", tokens);
-        Tensor dv = tensor(backend, "dv", tokens);
-        Tensor rates = rates(backend);
-        Sequences whole = Sequences.allocate(backend.memory(), 1, tokens);
-        whole.add(tokens, 0, Sequences.NO_SLOT);
-        Runnable forward = () -> backend.lightning().forward(q, k, v, rates, whole, null, null, o, null);
-        calls.add(forward);
-        calls.add(() -> {
-            forward.run();
-            backend.lightning().backward(q, k, v, rates, whole, null, null, dout, null, dq, dk, dv, null);
-        });
+    private static Sequences sequences(Backend backend, long length, long count) {
+        Sequences sequences = Sequences.allocate(backend.memory(), Math.toIntExact(count), count * length);
+        for (long i = 0; i < count; i++) {
+            sequences.add(length, 0, Sequences.NO_SLOT);
+        }
+        return sequences;
     }
 
     /** Those of the middle one of three layers. */

@@ -12,7 +12,8 @@ import picocli.CommandLine.Spec;
 
 /** {@code tnl bench attention}. */
 @Command(name = "attention", mixinStandardHelpOptions = true, sortOptions = false, abbreviateSynopsis = true,
-        description = "Lightning Attention on one long sequence: the time per token does not grow with its length.")
+        description = "Lightning Attention on as many sequences as have the longest one's tokens: the time per token does not grow "
+                + "with their length.")
 final class BenchAttentionCommand implements Callable<Integer> {
     @Spec
     private CommandSpec spec;
@@ -38,15 +39,19 @@ final class BenchAttentionCommand implements Callable<Integer> {
         AttentionBench.Result first = results.getFirst();
         List<List<Object>> rows = new ArrayList<>();
         for (AttentionBench.Result r : results) {
-            double forward = r.forward().median() / r.tokens();
-            double both = r.both().median() / r.tokens();
-            rows.add(BenchReport.row(r.tokens(), forward, forward * first.tokens() / first.forward().median(), both,
-                    both * first.tokens() / first.both().median(), r.forward().rounds(), r.both().rounds()));
+            double forward = r.perToken(r.forward());
+            double both = r.perToken(r.both());
+            rows.add(
+                    BenchReport.row(r.tokens(), r.sequences(), forward, forward / first.perToken(first.forward()), both,
+                            both / first.perToken(first.both()), r.forward().rounds(), r.both().rounds()));
         }
         BenchReport report = new BenchReport("attention", options).set("heads", heads).set("head dim", headDim);
-        report.table("lengths", BenchReport.columns("tokens", "%,d", "forward ns/token", "%,.1f", "ratio", "%.2f",
-                "forward and backward ns/token", "%,.1f", "ratio of both", "%.2f", "rounds", "%,d", "rounds of both",
-                "%,d"), rows);
+        report.table("lengths",
+                BenchReport.columns("tokens", "%,d", "sequences", "%,d", "forward ns/token", "%,.1f", "ratio", "%.2f",
+                        "forward and backward ns/token", "%,.1f", "ratio of both", "%.2f", "rounds", "%,d",
+                        "rounds of both",
+                        "%,d"),
+                rows);
         report.print(spec.commandLine().getOut(), options.json());
         return ExitCode.OK;
     }

@@ -19,7 +19,7 @@ import org.transnormer.tensor.Tensor;
  * The forward and each of the three gradients is one such sweep (SPEC section 3.3.5).
  *
  * <p>Between chunks of m tokens the state moves by S ← λ^m S + D, D the chunk's own sum from zero. Work is one task per
- * head of a sequence (a pair), chunk after chunk; or, where that would leave threads idle, all D of a span of chunks as
+ * head of a sequence (a pair), or few, chunk after chunk; or, where that would leave threads idle, all D of a span of chunks as
  * tasks, then the states as a scan, then all outputs as tasks. Both do the same arithmetic on the same numbers.
  */
 final class LightningSweep implements Workers.Task {
@@ -30,6 +30,13 @@ final class LightningSweep implements Workers.Task {
     private static final long GRAIN = 1 << 20;
     /** As many pairs as this are tasks enough at any rate; the other way reads b and c twice, an eighth more work. */
     private static final long MANY_PAIRS = 16;
+    /** Heads that a task takes through a sequence together. */
+    private static final long GROUP = 4;
+    /**
+     * Chunks that one head goes ahead of the others. The heads of a token are neighbours in memory and hardware fetches
+     * ahead: what it fetched must not have left the cache when its head is due.
+     */
+    private static final long WINDOW = 16;
     /** From this many chunks on, a sequence is worth three rounds of tasks per span. */
     private static final long LONG = 32;
     /** Chunks in a span, over all pairs: as many states are held. */
@@ -91,7 +98,7 @@ final class LightningSweep implements Workers.Task {
     private static long workerBytes(long aWidth, long cWidth) {
         long aRow = LightningTiles.pad(aWidth);
         long cRow = LightningTiles.pad(cWidth);
-        return (3 * CHUNK * (aRow + cRow) + CHUNK * CHUNK + 2 * CHUNK + 2 * aRow * cRow) * FLOAT;
+        return (3 * CHUNK * (aRow + cRow) + CHUNK * CHUNK + 2 * CHUNK + (GROUP + 1) * aRow * cRow) * FLOAT;
     }
 
     /** The four operands; a flag says whether rows that the mask excludes count as zero. */
@@ -142,7 +149,9 @@ final class LightningSweep implements Workers.Task {
                 run(Phase.OUTPUTS, pairs * span);
             }
         } else {
-            run(Phase.PAIRS, Math.min(pairs,
+            long threads = workers.threads();
+            long groups = Math.ceilDiv(Math.ceilDiv(pairs, GROUP), threads) * threads;
+            run(Phase.PAIRS, Math.min(Math.min(pairs, groups),
                     Math.ceilDiv(sequences.tokens() * heads * work(a.width, c.width), GRAIN)));
         }
     }
@@ -168,8 +177,11 @@ final class LightningSweep implements Workers.Task {
         long w = worker * workerBytes;
         switch (phase) {
             case PAIRS -> {
-                for (long pair = index * pairs / tasks; pair < (index + 1) * pairs / tasks; pair++) {
-                    pair(w, (int) (pair / heads), pair % heads);
+                long end = (index + 1) * pairs / tasks;
+                for (long pair = index * pairs / tasks, next; pair < end; pair = next) {
+                    long h = pair % heads;
+                    next = Math.min(Math.min(end, pair + GROUP), pair - h + heads);
+                    group(w, (int) (pair / heads), h, h + next - pair);
                 }
             }
             case INCREMENTS -> increment(w, index % pairs, spanStart + index / pairs);
@@ -178,26 +190,33 @@ final class LightningSweep implements Workers.Task {
         }
     }
 
-    private void pair(long w, int n, long h) {
+    /** Pairs of sequence n, heads {@code from} to {@code to} - 1, at most {@link #GROUP}, a window of chunks at a time. */
+    private void group(long w, int n, long from, long to) {
         long chunks = chunks(n);
-        if (chunks == 0) {
-            return;
+        for (long h = from; h < to && chunks > 0; h++) {
+            readState(n, h, 0, a.width, state(w, h - from));
         }
-        long state = state(w);
+        for (long window = 0; window < chunks; window += WINDOW) {
+            for (long h = from; h < to; h++) {
+                pair(w, n, h, window, Math.min(chunks, window + WINDOW), state(w, h - from));
+            }
+        }
+        for (long h = from; h < to && chunks > 0 && wantsLast(n); h++) {
+            writeState(n, h, 0, a.width, state(w, h - from));
+        }
+    }
+
+    private void pair(long w, int n, long h, long from, long to, long state) {
         decays(w, h);
-        readState(n, h, 0, a.width, state);
-        for (long chunk = 0; chunk < chunks; chunk++) {
+        for (long chunk = from; chunk < to; chunk++) {
             readKeys(w, n, h, chunk);
             outputs(w, n, h, chunk, state);
-            if (chunk < chunks - 1 || wantsLast(n)) {
+            if (chunk < chunks(n) - 1 || wantsLast(n)) {
                 increments(w, n, chunk, delta(w));
                 double factor = power(h, chunkLength(n, chunk));
                 LightningTiles.scaleAdd(scratch, state, delta(w), a.width * cRow / FLOAT, (float) factor,
                         (float) (factor - (float) factor));
             }
-        }
-        if (wantsLast(n)) {
-            writeState(n, h, 0, a.width, state);
         }
     }
 
@@ -409,12 +428,13 @@ final class LightningSweep implements Workers.Task {
         return products(w) + CHUNK * PRODUCT_ROW + (CHUNK - j) * FLOAT;
     }
 
-    private long state(long w) {
+    private long delta(long w) {
         return products(w) + (CHUNK + 2) * PRODUCT_ROW;
     }
 
-    private long delta(long w) {
-        return state(w) + stateBytes;
+    /** The state of a task's i-th head. */
+    private long state(long w, long i) {
+        return delta(w) + (i + 1) * stateBytes;
     }
 
     /** The state of a pair where its next span begins. */
