@@ -50,7 +50,8 @@ public final class ReleasedConfig {
                 option(extension, "decay", DecaySchedule.class, DecaySchedule.RELEASED),
                 option(extension, "decay_temperature", DecayTemperature.class, DecayTemperature.BY_LAYER),
                 option(extension, "gate", Gate.class, Gate.LINEAR), !flag(json, "no_scale_embedding", false),
-                flag(json, "bias", false), tiedByTensors, number(json, "init_std", 0.02), padding(json),
+                flag(json, "bias", false), tiedByTensors, number(json, "init_std", 0.02),
+                padding(json, integer(json, "vocab_size", 64_000)),
                 integer(json, "bos_token_id", 1), integer(json, "eos_token_id", 2));
     }
 
@@ -117,12 +118,19 @@ public final class ReleasedConfig {
         return flags;
     }
 
-    /** A missing key is the class default 0; an explicit null is no padding token. */
-    private static int padding(Map<String, ?> json) {
+    /**
+     * A missing key is the class default 0; an explicit null is no padding token; the released code's embedding counts
+     * negative ones from the end.
+     */
+    private static int padding(Map<String, ?> json, int vocabulary) {
         if (json.containsKey("pad_token_id") && json.get("pad_token_id") == null) {
             return -1;
         }
-        return integer(json, "pad_token_id", 0);
+        int padding = integer(json, "pad_token_id", 0);
+        if (padding < -vocabulary) {
+            throw new IllegalArgumentException("pad_token_id %d is not a token of %d".formatted(padding, vocabulary));
+        }
+        return padding < 0 ? padding + vocabulary : padding;
     }
 
     private static int integer(Map<?, ?> json, String key, int absent) {

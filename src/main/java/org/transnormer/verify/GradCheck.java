@@ -45,7 +45,7 @@ public final class GradCheck {
     private static final double SMALLEST_SHARE = 1e-4;
     private static final Map<String, ?> BASE = Map.of("vocab_size", VOCABULARY, "decoder_embed_dim", 8,
             "decoder_layers", 2, "decoder_attention_heads", 2, "hidden_dim", 8, "glu_dim", 6, "linear_use_lrpe_list",
-            List.of(1, 0), "pad_token_id", -1);
+            List.of(1, 0));
     private static final String TIED = "tie_word_embeddings";
     private static final String EXTENSION = "tnl";
 
@@ -160,6 +160,7 @@ public final class GradCheck {
 
     private static ModelConfig config(Map<String, ?> changes) {
         Map<String, Object> keys = new LinkedHashMap<>(BASE);
+        keys.put("pad_token_id", null);
         keys.putAll(changes);
         return ReleasedConfig.parse(keys, keys.containsKey(TIED));
     }

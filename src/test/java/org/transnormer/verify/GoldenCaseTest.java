@@ -74,6 +74,17 @@ class GoldenCaseTest {
         }
     }
 
+    @Test
+    void negativePaddingTokensCountFromTheEnd() {
+        Path file = new GoldenWriter(Map.of("pad_token_id", -1), false, 1, 2, 2, 1).write(temp.resolve(
+                "padding.safetensors"));
+        try (GoldenCase golden = GoldenCase.read(List.of(file)).getFirst()) {
+            assertThat(golden.config().padding()).isEqualTo(28);
+        }
+        assertBad("pad_token_id -30 is not a token of 29", edit -> edit.metadata("config", c -> c.replace(
+                "\"vocab_size\"", "\"pad_token_id\":-30,\"vocab_size\"")));
+    }
+
     @ParameterizedTest
     @ValueSource(booleans = {false, true})
     void putsTheFilesOfACaseTogetherInAnyOrder(boolean reversed) {
