@@ -11,10 +11,10 @@ import org.transnormer.tensor.MemoryPlan;
 /** The memory plan as it is printed before the first step, and what became of it. */
 record MemoryReport(MemoryPlan plan) {
     /**
-     * Most that the Java machine itself takes: peaks measured in short runs, less their tensors, were 260 to 330 MiB, of
-     * which 100 are the compiler's while it works, up to 120 the young heap, the rest code and classes.
+     * What the Java machine itself takes, started as {@code bin/tnl} does: peaks of training runs, less their tensors, were
+     * 189 to 205 MiB, of which up to 50 are the compiler's while it works, 16 the young heap, the rest code and classes.
      */
-    private static final long JVM = 320L << 20;
+    private static final long JVM = 198L << 20;
 
     /**
      * Refuses what cannot work before anything is taken: the system would end the process without a word.

@@ -2,7 +2,6 @@ package org.transnormer.lrpe;
 
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorMask;
 import org.transnormer.simd.Rows;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.VectorMath;
@@ -105,43 +104,66 @@ public final class LrpeVector implements Lrpe {
     /** y = x cos ‖ x sin over the d channels of a head; offsets in bytes, here and below. */
     private static void weight(MemorySegment x, long xAt, MemorySegment table, long cosAt, long sinAt, MemorySegment y,
             long yAt, long d) {
-        for (long j = 0; j < d; j += Simd.LANES) {
-            VectorMask<Float> in = Simd.FLOAT.indexInRange(j, d);
+        weigh(x, xAt, table, cosAt, y, yAt, d);
+        weigh(x, xAt, table, sinAt, y, yAt + d * Float.BYTES, d);
+    }
+
+    private static void weigh(MemorySegment x, long xAt, MemorySegment table, long tableAt, MemorySegment y, long yAt,
+            long d) {
+        long j = 0;
+        for (; j <= d - Simd.LANES; j += Simd.LANES) {
             long at = j * Float.BYTES;
-            FloatVector v = load(x, xAt + at, in);
-            v.mul(load(table, cosAt + at, in)).intoMemorySegment(y, yAt + at, Simd.ORDER, in);
-            v.mul(load(table, sinAt + at, in)).intoMemorySegment(y, yAt + d * Float.BYTES + at, Simd.ORDER, in);
+            load(x, xAt + at).mul(load(table, tableAt + at)).intoMemorySegment(y, yAt + at, Simd.ORDER);
+        }
+        for (; j < d; j++) {
+            long at = j * Float.BYTES;
+            y.set(Simd.ELEMENT, yAt + at, x.get(Simd.ELEMENT, xAt + at) * table.get(Simd.ELEMENT, tableAt + at));
         }
     }
 
     /** dx = da cos + db sin, and p x (db cos - da sin) added to the sum of dθ. */
     private static void unweight(MemorySegment x, long xAt, MemorySegment table, long cosAt, long sinAt,
             MemorySegment dy, long dyAt, MemorySegment dx, long dxAt, long sumAt, float p, long d) {
-        for (long j = 0; j < d; j += Simd.LANES) {
-            VectorMask<Float> in = Simd.FLOAT.indexInRange(j, d);
+        long half = d * Float.BYTES;
+        long j = 0;
+        for (; j <= d - Simd.LANES; j += Simd.LANES) {
             long at = j * Float.BYTES;
-            FloatVector cos = load(table, cosAt + at, in);
-            FloatVector sin = load(table, sinAt + at, in);
-            FloatVector da = load(dy, dyAt + at, in);
-            FloatVector db = load(dy, dyAt + d * Float.BYTES + at, in);
-            FloatVector v = load(x, xAt + at, in);
+            FloatVector cos = load(table, cosAt + at);
+            FloatVector sin = load(table, sinAt + at);
+            FloatVector da = load(dy, dyAt + at);
+            FloatVector db = load(dy, dyAt + half + at);
             FloatVector slope = db.mul(cos).sub(da.mul(sin));
-            v.mul(p).fma(slope, load(table, sumAt + at, in)).intoMemorySegment(table, sumAt + at, Simd.ORDER, in);
-            da.mul(cos).add(db.mul(sin)).intoMemorySegment(dx, dxAt + at, Simd.ORDER, in);
+            load(x, xAt + at).mul(p).fma(slope, load(table, sumAt + at)).intoMemorySegment(table, sumAt + at,
+                    Simd.ORDER);
+            da.mul(cos).add(db.mul(sin)).intoMemorySegment(dx, dxAt + at, Simd.ORDER);
+        }
+        for (; j < d; j++) {
+            long at = j * Float.BYTES;
+            float cos = table.get(Simd.ELEMENT, cosAt + at);
+            float sin = table.get(Simd.ELEMENT, sinAt + at);
+            float da = dy.get(Simd.ELEMENT, dyAt + at);
+            float db = dy.get(Simd.ELEMENT, dyAt + half + at);
+            float slope = db * cos - da * sin;
+            table.set(Simd.ELEMENT, sumAt + at,
+                    Math.fma(x.get(Simd.ELEMENT, xAt + at) * p, slope, table.get(Simd.ELEMENT, sumAt + at)));
+            dx.set(Simd.ELEMENT, dxAt + at, da * cos + db * sin);
         }
     }
 
     private static void add(MemorySegment part, long partAt, MemorySegment sum, long sumAt, long d) {
-        for (long j = 0; j < d; j += Simd.LANES) {
-            VectorMask<Float> in = Simd.FLOAT.indexInRange(j, d);
+        long j = 0;
+        for (; j <= d - Simd.LANES; j += Simd.LANES) {
             long at = j * Float.BYTES;
-            load(sum, sumAt + at, in).add(load(part, partAt + at, in)).intoMemorySegment(sum, sumAt + at, Simd.ORDER,
-                    in);
+            load(sum, sumAt + at).add(load(part, partAt + at)).intoMemorySegment(sum, sumAt + at, Simd.ORDER);
+        }
+        for (; j < d; j++) {
+            long at = j * Float.BYTES;
+            sum.set(Simd.ELEMENT, sumAt + at, sum.get(Simd.ELEMENT, sumAt + at) + part.get(Simd.ELEMENT, partAt + at));
         }
     }
 
-    private static FloatVector load(MemorySegment x, long at, VectorMask<Float> in) {
-        return FloatVector.fromMemorySegment(Simd.FLOAT, x, at, Simd.ORDER, in);
+    private static FloatVector load(MemorySegment x, long at) {
+        return FloatVector.fromMemorySegment(Simd.FLOAT, x, at, Simd.ORDER);
     }
 
     private static long parts(long tokens) {

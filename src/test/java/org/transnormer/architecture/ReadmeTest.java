@@ -102,7 +102,7 @@ class ReadmeTest {
     /** The program with the options of its start script, on the classes under test. */
     private static List<String> java(List<String> words) {
         List<String> java = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:-TieredCompilation",
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:Tier3DelayOn=10000",
                 "-XX:+UseSerialGC", "-Xmx512m", "--add-modules=jdk.incubator.vector",
                 "--enable-native-access=ALL-UNNAMED", "-cp",
                 absolute(System.getProperty("java.class.path")), "org.transnormer.cli.Tnl"));
