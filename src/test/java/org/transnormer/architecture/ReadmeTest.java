@@ -117,6 +117,9 @@ class ReadmeTest {
         if (words.contains("train") && !words.contains("--steps")) {
             java.addAll(FEW_STEPS);
         }
+        if (words.contains("bench")) {
+            java.addAll(List.of("--seconds", "0.01"));
+        }
         Path output = temp.resolve("output.txt");
         Process process = new ProcessBuilder(java).directory(temp.toFile()).redirectErrorStream(true)
                 .redirectOutput(output.toFile()).start();
