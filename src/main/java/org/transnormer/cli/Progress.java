@@ -2,42 +2,48 @@ package org.transnormer.cli;
 
 import java.io.PrintWriter;
 import java.time.Duration;
+import java.util.function.LongSupplier;
 import org.transnormer.train.Trainer;
 
 /** Loss, rate and time left: one line that is rewritten on a terminal, a line now and then elsewhere. */
 final class Progress {
     private static final long TERMINAL_INTERVAL = Duration.ofMillis(200).toNanos();
     private static final long LOG_INTERVAL = Duration.ofSeconds(5).toNanos();
+    private static final long PACE_WINDOW = Duration.ofSeconds(5).toNanos();
     private final PrintWriter out;
     private final long steps;
-    private final long first;
-    private final boolean terminal = System.console() != null && System.console().isTerminal();
-    private final long interval = terminal ? TERMINAL_INTERVAL : LOG_INTERVAL;
-    private final long start = System.nanoTime();
-    private long shown = start - interval;
+    private final boolean terminal;
+    private final LongSupplier clock;
+    private final long interval;
+    private final Pace pace = new Pace(PACE_WINDOW);
+    private long shown;
     private boolean dirty;
     private long paused;
     private long pausedAt;
-    private long tokens;
 
-    /**
-     * @param steps steps of the whole run
-     * @param first steps that were done before
-     */
-    Progress(PrintWriter out, long steps, long first) {
+    /** @param steps steps of the whole run */
+    Progress(PrintWriter out, long steps) {
+        this(out, steps, System.console() != null && System.console().isTerminal(), System::nanoTime);
+    }
+
+    /** @param clock nanoseconds, from any beginning */
+    Progress(PrintWriter out, long steps, boolean terminal, LongSupplier clock) {
         this.out = out;
         this.steps = steps;
-        this.first = first;
+        this.terminal = terminal;
+        this.clock = clock;
+        interval = terminal ? TERMINAL_INTERVAL : LOG_INTERVAL;
+        shown = clock.getAsLong() - interval;
     }
 
     synchronized void step(Trainer.Outcome outcome) {
-        tokens += outcome.tokens();
-        long now = System.nanoTime();
+        long now = clock.getAsLong();
+        pace.step(now - paused, outcome.tokens());
         if (now - shown < interval && outcome.step() < steps) {
             return;
         }
         shown = now;
-        String line = line(outcome, (now - start - paused) / 1e9);
+        String line = line(outcome);
         if (terminal) {
             out.print("\r\u001b[K" + line);
             dirty = true;
@@ -47,20 +53,24 @@ final class Progress {
         out.flush();
     }
 
-    /** Rate and time left are means over this process's steps. */
-    private String line(Trainer.Outcome o, double seconds) {
-        long left = Math.round(seconds / (o.step() - first) * (steps - o.step()));
-        return "%d/%d  loss %.4f  gradient %.3g  lr %.2e  %,.0f tokens/s  %s left".formatted(o.step(), steps, o.loss(),
-                o.gradientNorm(), o.learningRate(), tokens / seconds, time(left));
+    /** Rate and time left are those of the last seconds, and not shown where there is nothing yet to go by. */
+    private String line(Trainer.Outcome o) {
+        StringBuilder line = new StringBuilder("%d/%d  loss %.4f  gradient %.3g  lr %.2e".formatted(o.step(), steps,
+                o.loss(), o.gradientNorm(), o.learningRate()));
+        pace.tokensPerSecond().ifPresent(rate -> line.append("  %,.0f tokens/s".formatted(rate)));
+        if (o.step() < steps) {
+            pace.secondsLeft(steps - o.step()).ifPresent(left -> line.append("  %s left".formatted(time(left))));
+        }
+        return line.toString();
     }
 
     /** The time until {@link #resume} is not training time. */
     void pause() {
-        pausedAt = System.nanoTime();
+        pausedAt = clock.getAsLong();
     }
 
     void resume() {
-        paused += System.nanoTime() - pausedAt;
+        paused += clock.getAsLong() - pausedAt;
     }
 
     /** A line of its own, that stays; from any thread. */
@@ -73,7 +83,8 @@ final class Progress {
         out.flush();
     }
 
-    private static String time(long seconds) {
+    private static String time(double exact) {
+        long seconds = Math.round(exact);
         return seconds < 3600 ? "%d:%02d".formatted(seconds / 60, seconds % 60)
                 : "%d:%02d:%02d".formatted(seconds / 3600, seconds / 60 % 60, seconds % 60);
     }

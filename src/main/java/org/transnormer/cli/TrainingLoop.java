@@ -41,7 +41,7 @@ final class TrainingLoop {
         this.backend = backend;
         this.tokenizer = tokenizer;
         this.out = out;
-        this.progress = new Progress(out, folder.description().settings().steps(), run.trainer().step());
+        this.progress = new Progress(out, folder.description().settings().steps());
     }
 
     /**
