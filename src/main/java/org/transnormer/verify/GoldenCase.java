@@ -25,6 +25,7 @@ import org.transnormer.tensor.Tensor;
 public final class GoldenCase implements AutoCloseable {
     private static final String EMBEDDING = "model.embed_tokens.weight";
     private static final String HEAD = "lm_head.weight";
+    private static final String GRADIENT = "grad.";
     private static final String MASK = "padded.attention_mask";
     static final String SLOPES = "slopes.h";
     static final String FUNCTIONS = "actfn.";
@@ -57,9 +58,7 @@ public final class GoldenCase implements AutoCloseable {
         List<GoldenLayout.Item> items = layout();
         Set<GoldenLayout.Part> parts = checkShapes(items);
         boolean padded = parts.contains(GoldenLayout.Part.PADDED);
-        mask = padded ? integers(MASK, ids) : null;
-        checkMask();
-        checkTiedHead();
+        mask = padded ? parseMask() : null;
         addTables();
         for (GoldenLayout.Item item : items) {
             if (item.part() != GoldenLayout.Part.PARAMETER && parts.contains(item.part())) {
@@ -165,13 +164,17 @@ public final class GoldenCase implements AutoCloseable {
         if (files.config() == null) {
             throw files.bad("has no metadata \"config\"", "give all files of case " + files.name());
         }
+        boolean tied = tied();
+        if (tied) {
+            shareHead();
+        }
         if (!files.contains(EMBEDDING)) {
             throw files.bad("has no tensor " + EMBEDDING,
                     "give the file with the weights of case " + files.name() + " too");
         }
         ModelConfig parsed;
         try {
-            parsed = ReleasedConfig.parse(files.config(), tied());
+            parsed = ReleasedConfig.parse(files.config(), tied);
         } catch (IllegalArgumentException e) {
             throw files.bad("its config is none of a model: " + e.getMessage(), "correct the file");
         }
@@ -189,17 +192,27 @@ public final class GoldenCase implements AutoCloseable {
             throw files.bad("its info has tied %s, which is neither true nor false".formatted(tied),
                     "correct the file");
         }
-        return !files.contains(HEAD) || !files.contains("grad." + HEAD) && sameHead();
+        if (!files.contains(EMBEDDING) || !files.contains(HEAD)) {
+            return true;
+        }
+        return same(EMBEDDING, HEAD) && (!files.contains(GRADIENT + HEAD) || !files.contains(GRADIENT + EMBEDDING)
+                || same(GRADIENT + EMBEDDING, GRADIENT + HEAD));
     }
 
-    private boolean sameHead() {
-        return files.shape(HEAD).equals(files.shape(EMBEDDING))
-                && value(HEAD).segment().mismatch(value(EMBEDDING).segment()) < 0;
+    private boolean same(String one, String other) {
+        return files.shape(one).equals(files.shape(other))
+                && value(one).segment().mismatch(value(other).segment()) < 0;
     }
 
-    private void checkTiedHead() {
-        if (config.tiedHead() && files.contains(HEAD) && !sameHead()) {
-            throw files.bad("its head is tied, but %s is not %s".formatted(HEAD, EMBEDDING), "correct the file");
+    /** A tied head and its gradient stand under the embedding's name, under the head's, or under both. */
+    private void shareHead() {
+        for (String prefix : List.of("", GRADIENT, YARDSTICK + GRADIENT)) {
+            String embedding = prefix + EMBEDDING;
+            String head = prefix + HEAD;
+            files.alias(embedding, head);
+            if (!prefix.startsWith(YARDSTICK) && files.contains(head) && !same(embedding, head)) {
+                throw files.bad("its head is tied, but %s is not %s".formatted(head, embedding), "correct the file");
+            }
         }
     }
 
@@ -249,17 +262,23 @@ public final class GoldenCase implements AutoCloseable {
         }
     }
 
-    private void checkMask() {
-        if (mask == null) {
-            return;
-        }
-        for (int[] row : mask) {
-            for (int m : row) {
+    /** The value mask, of any type of numbers. */
+    private int[][] parseMask() {
+        expect(MASK, LongLists.immutable.of(ids.length, ids[0].length));
+        Tensor t = files.read(MASK, memory, files.isFloat(MASK) ? DType.F64 : DType.I32);
+        int[][] rows = new int[ids.length][ids[0].length];
+        for (int b = 0; b < rows.length; b++) {
+            for (int i = 0; i < rows[b].length; i++) {
+                long at = (long) b * rows[b].length + i;
+                double m = t.getFlat(at);
                 if (m != 0 && m != 1) {
-                    throw files.bad("its %s holds %d; a mask holds 0 and 1".formatted(MASK, m), "correct the file");
+                    throw files.bad("its %s[%d, %d] is %s; a mask holds 0 and 1".formatted(MASK, b, i,
+                            t.dtype().isFloat() ? Double.toString(m) : Integer.toString((int) m)), "correct the file");
                 }
+                rows[b][i] = (int) m;
             }
         }
+        return rows;
     }
 
     private List<GoldenLayout.Item> layout() {
@@ -324,6 +343,9 @@ public final class GoldenCase implements AutoCloseable {
     private void checkOthers(List<GoldenLayout.Item> items) {
         Set<String> known = new HashSet<>(Set.of("input_ids", "labels", HEAD, MASK, FUNCTION_INPUT));
         known.addAll(names);
+        if (config.tiedHead()) {
+            known.add(GRADIENT + HEAD);
+        }
         items.forEach(item -> known.add(item.name()));
         List<String> strangers = new ArrayList<>();
         for (String name : files.names()) {

@@ -2,6 +2,7 @@ package org.transnormer.verify;
 
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -21,6 +22,7 @@ final class GoldenFiles implements AutoCloseable {
     private final String name;
     private final List<Safetensors> files = new ArrayList<>();
     private final Map<String, Safetensors> holders = new LinkedHashMap<>();
+    private final Map<String, String> aliases = new HashMap<>();
     private final Map<String, Object> info = new LinkedHashMap<>();
     private Map<String, Object> config;
 
@@ -78,21 +80,34 @@ final class GoldenFiles implements AutoCloseable {
         return info;
     }
 
+    /** Under {@code name} too is found what the files hold only under {@code stored}, if they do. */
+    void alias(String name, String stored) {
+        if (!contains(name) && contains(stored)) {
+            aliases.put(name, stored);
+        }
+    }
+
+    /** As the files have them, without aliases. */
     List<String> names() {
         return List.copyOf(holders.keySet());
     }
 
     boolean contains(String tensor) {
-        return holders.containsKey(tensor);
+        return holders.containsKey(stored(tensor));
     }
 
     ImmutableLongList shape(String tensor) {
-        return holder(tensor).entry(tensor).shape();
+        return holder(tensor).entry(stored(tensor)).shape();
+    }
+
+    /** Whether a tensor is of a floating type. */
+    boolean isFloat(String tensor) {
+        return floating(holder(tensor).entry(stored(tensor)).dtype());
     }
 
     /** Reads a tensor, whatever its shape. */
     Tensor read(String tensor, Memory memory, DType dtype) {
-        return holder(tensor).read(tensor, memory, MemoryKind.DATA, dtype);
+        return holder(tensor).read(stored(tensor), memory, MemoryKind.DATA, dtype);
     }
 
     /** Says what is wrong with the case. */
@@ -106,8 +121,12 @@ final class GoldenFiles implements AutoCloseable {
         files.forEach(Safetensors::close);
     }
 
+    private String stored(String tensor) {
+        return aliases.getOrDefault(tensor, tensor);
+    }
+
     private Safetensors holder(String tensor) {
-        Safetensors holder = holders.get(tensor);
+        Safetensors holder = holders.get(stored(tensor));
         if (holder == null) {
             throw bad("has no tensor " + tensor, "give all files of case " + name);
         }

@@ -5,7 +5,10 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashMap;
 import java.util.List;
@@ -17,11 +20,14 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.transnormer.InputException;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.srmsnorm.NormType;
+import org.transnormer.tensor.DType;
 
 /** Golden files are read as they say, put together where they are split, and refused in one line where they lie. */
 class GoldenCaseTest {
@@ -115,6 +121,63 @@ class GoldenCaseTest {
         assertBad("no tensor model.embed_tokens.weight", edit -> edit.keep(n -> n.startsWith("grad.")));
     }
 
+    /** A writer that stores shared tensors once keeps whichever name it likes. */
+    @ParameterizedTest
+    @CsvSource({"true, true", "true, false", "false, true", "false, false"})
+    void tiedHeadsStandUnderEitherNameOrBoth(boolean said, boolean both) {
+        Path file = new GoldenWriter(Map.of(), true, 1, 3, 2, 1).write(temp.resolve("tied.safetensors"));
+        String embedding = "model.embed_tokens.weight";
+        String head = "lm_head.weight";
+        try (GoldenCase own = GoldenCase.read(List.of(file)).getFirst(); GoldenEdit edit = new GoldenEdit(file)) {
+            edit.rename("grad." + embedding, "grad." + head, both);
+            if (!both) {
+                edit.drop(embedding);
+            }
+            if (!said) {
+                edit.metadata("info", info -> info.replaceFirst(",?\"tied\":true", "").replace("{,", "{"));
+            }
+            Path other = edit.save(temp.resolve("either.safetensors"));
+            try (GoldenCase golden = GoldenCase.read(List.of(other)).getFirst()) {
+                assertThat(golden.config().tiedHead()).isTrue();
+                assertThat(golden.names()).isEqualTo(own.names());
+                assertThat(golden.notes()).isEmpty();
+                for (String name : List.of(embedding, "grad." + embedding)) {
+                    assertThat(golden.value(name).segment().mismatch(own.value(name).segment())).isEqualTo(-1);
+                }
+            }
+        }
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"F64", "F32", "BF16", "F16", "I32"})
+    void masksAreOfAnyTypeOfNumbers(DType dtype) {
+        try (GoldenCase own = GoldenCase.read(List.of(good)).getFirst(); GoldenEdit edit = new GoldenEdit(good)) {
+            Path file = edit.as("padded.attention_mask", dtype).save(temp.resolve("mask.safetensors"));
+            try (GoldenCase golden = GoldenCase.read(List.of(file)).getFirst()) {
+                assertThat(golden.mask()).isDeepEqualTo(own.mask());
+            }
+        }
+    }
+
+    /** BOOL and U8: a byte each, in a file of its own. */
+    @ParameterizedTest
+    @ValueSource(strings = {"BOOL", "U8", "I8"})
+    void masksMayBeBytes(String type) throws IOException {
+        Path file = temp.resolve("rest.safetensors");
+        try (GoldenEdit edit = new GoldenEdit(good)) {
+            edit.drop("padded.attention_mask").save(file);
+        }
+        byte[] header = """
+                {"__metadata__": {"info": "{\\"case\\": \\"made\\"}"}, "padded.attention_mask": {"dtype": "%s", \
+                "shape": [2, 6], "data_offsets": [0, 12]}}""".formatted(type).getBytes(StandardCharsets.UTF_8);
+        byte[] bits = {1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1};
+        Path mask = Files.write(temp.resolve("mask-" + type + ".safetensors"), ByteBuffer.allocate(8 + header.length
+                + bits.length).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).put(header).put(bits).array());
+        try (GoldenCase golden = GoldenCase.read(List.of(file, mask)).getFirst()) {
+            assertThat(golden.mask()).isDeepEqualTo(new int[][]{{1, 0, 1, 1, 0, 1}, {1, 0, 1, 1, 0, 1}});
+        }
+    }
+
     @Test
     void saysWhatIsNotThere() {
         try (GoldenEdit edit = new GoldenEdit(good)) {
@@ -167,8 +230,10 @@ class GoldenCaseTest {
                 lie("no tensor lm_head.weight", e -> e.drop("lm_head.weight")),
                 lie("its head is tied, but", e -> e.keep(n -> !n.equals("grad.lm_head.weight")).metadata("info",
                         i -> i.replace("false", "true"))),
-                lie("a tensor grad.lm_head.weight, which", e -> e.drop("lm_head.weight").metadata("info",
+                lie("its head is tied, but grad.lm_head.weight is not", e -> e.drop("lm_head.weight").metadata("info",
                         i -> i.replace("false", "true"))),
+                lie("no tensor model.embed_tokens.weight", e -> e.drop("model.embed_tokens.weight")),
+
                 lie("tied 7", e -> e.metadata("info", i -> i.replace("false", "7"))),
                 lie("no tensor labels", e -> e.drop("labels")),
                 lie("no tensor input_ids", e -> e.drop("input_ids")),
@@ -197,7 +262,10 @@ class GoldenCaseTest {
                 lie("a tensor grad.nonsense, which", e -> e.zeros("grad.nonsense", 3)),
                 lie("its input_ids[1, 2] is 29", e -> e.set("input_ids", TOKENS + 2, 29)),
                 lie("its labels[0, 0] is -1,", e -> e.set("labels", 0, -1)),
-                lie("holds 2; a mask", e -> e.set("padded.attention_mask", 3, 2)),
+                lie("attention_mask[0, 3] is 0.5; a mask", e -> e.zeros("padded.attention_mask", 2, TOKENS).set(
+                        "padded.attention_mask", 3, 0.5)),
+                lie("its padded.attention_mask has shape [2, 5]", e -> e.zeros("padded.attention_mask", 2, 5)),
+                lie("attention_mask[0, 3] is 2; a mask", e -> e.set("padded.attention_mask", 3, 2)),
                 lie("P 0; 1 to 6", e -> e.metadata("info", i -> i.replace("\"P\":4", "\"P\":0"))),
                 lie("P 7; 1 to 6", e -> e.metadata("info", i -> i.replace("\"P\":4", "\"P\":7"))),
                 lie("P null; 1 to 6", e -> e.metadata("info", i -> i.replace("\"P\":4", "\"Q\":4"))),

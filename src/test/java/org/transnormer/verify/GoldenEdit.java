@@ -54,6 +54,24 @@ public final class GoldenEdit implements AutoCloseable {
         return this;
     }
 
+    /** Puts a tensor under another name, or under that name too. */
+    public GoldenEdit rename(String name, String other, boolean both) {
+        Tensor tensor = both ? tensors.get(name) : tensors.remove(name);
+        tensors.put(other, tensor.named(other));
+        return this;
+    }
+
+    /** The same values in another type. */
+    public GoldenEdit as(String name, DType dtype) {
+        Tensor old = tensors.get(name);
+        Tensor converted = memory.allocate(MemoryKind.DATA, name, dtype, old.shape());
+        for (long i = 0; i < old.size(); i++) {
+            converted.setFlat(i, old.getFlat(i));
+        }
+        tensors.put(name, converted);
+        return this;
+    }
+
     /** Changes a string of the metadata; null: it goes. */
     public GoldenEdit metadata(String key, UnaryOperator<String> change) {
         String changed = change.apply(metadata.get(key));
