@@ -55,6 +55,9 @@ public final class HuggingFace implements AutoCloseable {
             throw InputFiles.bad(folder, Files.exists(folder) ? "is not a folder" : "does not exist",
                     "give a folder with %s and %s".formatted(HfNames.CONFIG, HfNames.WEIGHTS));
         }
+        if (!Files.exists(folder.resolve(HfNames.CONFIG))) {
+            throw InputFiles.bad(folder, "has no " + HfNames.CONFIG, "give a model folder, or the folder of a run");
+        }
         HfConfig config = HfConfig.read(folder.resolve(HfNames.CONFIG));
         WeightFiles weights = WeightFiles.open(folder);
         try {

@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import java.util.zip.GZIPInputStream;
 import org.transnormer.InputException;
@@ -73,8 +74,9 @@ public final class TextSources {
         ReadReport report = new ReadReport(sources.documents, sources.bytes, sources.empty, sources.binary,
                 sources.firstBinary, sources.malformed, sources.firstMalformed);
         if (report.documents() == 0) {
-            throw new InputException(paths.toString(), "holds no text" + String.join("", report.notices().stream()
-                    .map(notice -> " (" + notice + ")").toList()),
+            throw new InputException(paths.stream().map(Path::toString).collect(Collectors.joining(", ")),
+                    "holds no text" + String.join("", report.notices().stream()
+                            .map(notice -> " (" + notice + ")").toList()),
                     "name text, .jsonl or .gz files or a folder of them");
         }
         return report;

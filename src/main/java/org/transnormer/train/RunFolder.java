@@ -77,6 +77,9 @@ public final class RunFolder {
      */
     public static RunFolder create(Path path, Description description) {
         try {
+            if (Files.exists(path) && !Files.isDirectory(path)) {
+                throw new InputException(path.toString(), "is a file, and a run is a folder", "give another --out");
+            }
             if (Files.exists(path) && !isEmpty(path)) {
                 throw new InputException(path.toString(), "exists and is not empty",
                         "give another --out, or continue it with --resume " + path);

@@ -231,7 +231,7 @@ class HuggingFaceTest {
     @Test
     void missingFilesAreNamedWithTheCure() throws IOException {
         refused(folder.resolve("none"), "does not exist", "give a folder with config.json and model.safetensors");
-        refused(folder, "config.json: does not exist");
+        refused(folder, "has no config.json; give a model folder, or the folder of a run");
         SMALL.config().write(folder.resolve("config.json"));
         refused(folder, "has neither model.safetensors nor model.safetensors.index.json");
         Files.writeString(folder.resolve("pytorch_model.bin"), "x");

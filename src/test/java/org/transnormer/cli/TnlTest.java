@@ -56,6 +56,15 @@ class TnlTest {
     }
 
     @Test
+    void numbersAreCalledNumbers() {
+        assertThat(tnl("train", "--steps", "abc")).isEqualTo(ExitCode.USAGE);
+        assertThat(tnl("train", "--threads", "two")).isEqualTo(ExitCode.USAGE);
+        assertThat(tnl("train", "--lr", "fast")).isEqualTo(ExitCode.USAGE);
+        assertThat(err.toString()).contains("'--steps': 'abc' is not a whole number\n",
+                "'--threads': 'two' is not a whole number\n", "'--lr': 'fast' is not a number\n");
+    }
+
+    @Test
     void ourOwnMistakeKeepsItsStackTraceAndHasItsOwnStatus() {
         assertThat(failing(new IllegalStateException("x"))).isEqualTo(ExitCode.INTERNAL_ERROR);
         assertThat(err.toString()).contains("please report", "IllegalStateException", "\tat ");

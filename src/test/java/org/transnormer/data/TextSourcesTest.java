@@ -123,6 +123,8 @@ class TextSourcesTest {
         assertThatThrownBy(() -> read(folder.resolve("none"))).isInstanceOf(InputException.class)
                 .hasMessageContainingAll("none", "no such file or folder");
         refused("holds no text");
+        assertThatThrownBy(() -> read(folder, folder)).hasMessageStartingWith("%s, %s: holds no text".formatted(folder,
+                folder));
         write("a.bin", new byte[1]);
         refused("holds no text (binary files skipped: 1, the first a.bin)");
         write("e", new byte[0]);
