@@ -15,11 +15,13 @@
  * <tr><td>{@link org.transnormer.embedding}, {@link org.transnormer.loss}</td><td>the two ends</td><td>3.7, 3.8</td></tr>
  * <tr><td>{@link org.transnormer.adamw}, {@link org.transnormer.decay}</td><td>optimizer; decay rates</td><td>3.9, 3.10</td></tr>
  * <tr><td>{@link org.transnormer.train}, {@link org.transnormer.inference}</td><td>steps and runs; token by token</td><td>2.6, 5</td></tr>
- * <tr><td>{@link org.transnormer.checkpoint}, {@link org.transnormer.data}, {@link org.transnormer.tokenizer}</td>
+ * <tr><td>{@link org.transnormer.checkpoint}, {@link org.transnormer.data}, {@link org.transnormer.tokenizer},
+ *     {@link org.transnormer.plot}</td>
  *     <td>files</td><td>6</td></tr>
  * <tr><td>{@link org.transnormer.verify}, {@link org.transnormer.bench}</td><td>comparing numbers; measuring speed</td><td>1.4, 6.5</td></tr>
  * <tr><td>{@link org.transnormer.tensor}, {@link org.transnormer.simd}, {@link org.transnormer.random},
  *     {@link org.transnormer.parallel}, {@link org.transnormer.backend}</td><td>the ground</td><td>1, 7</td></tr>
+ * <tr><td>{@link org.transnormer.cuda}</td><td>finding and calling NVIDIA's libraries</td><td>7</td></tr>
  * <tr><td>{@link org.transnormer.cli}</td><td>the command {@code tnl}</td><td></td></tr>
  * </table>
  *

@@ -18,9 +18,9 @@ import org.transnormer.tensor.Tensor;
  *
  * The forward and each of the three gradients is one such sweep (SPEC section 3.3.5).
  *
- * <p>Between chunks of m tokens the state moves by S ← λ^m S + D, D the chunk's own sum from zero. Work is one task per
- * head of a sequence (a pair), or few, chunk after chunk; or, where that would leave threads idle, all D of a span of chunks as
- * tasks, then the states as a scan, then all outputs as tasks. Both do the same arithmetic on the same numbers.
+ * <p>Between chunks of m tokens the state moves by S ← λ^m S + D, D the chunk's own sum from zero. A head of a
+ * sequence is a pair. Work is one task per few pairs, chunk after chunk; or, where that would leave threads idle, all D
+ * of a span of chunks as tasks, then the states as a scan, then all outputs as tasks. Both do the same arithmetic on the same numbers.
  */
 final class LightningSweep implements Workers.Task {
     private static final int CHUNK = 64;

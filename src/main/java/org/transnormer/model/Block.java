@@ -17,6 +17,15 @@ import org.transnormer.tensor.Trace;
  */
 record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out) {
 
+    /**
+     * The block's output, {@link #out}.
+     *
+     * @param x residual stream before the block, (T, d), unchanged until the backward is done
+     * @param mask (T) I32 value mask, or null
+     * @param initial state before each sequence by slot, (slots, H, dk, dv), or null
+     * @param last receives the state after each sequence by slot, or null; may be initial
+     * @param name prefix of the names given to the trace
+     */
     Tensor forward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor last, Trace trace, String name) {
         Tensor middle = mid.rows(x.dim(0));
         Tensor y = out.rows(x.dim(0));
@@ -28,7 +37,13 @@ record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out) {
         return y;
     }
 
-    /** dstream: gradient of the block's output, replaced by that of its input x. */
+    /**
+     * Parameter gradients, and the gradient of x.
+     *
+     * @param x as in the forward, (T, d)
+     * @param dstream gradient of the block's output, (T, d), replaced by that of x
+     * @param accumulate whether to add to the gradients of the matrices or to overwrite them
+     */
     void backward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor dstream, boolean accumulate) {
         channels.backward(mid.rows(x.dim(0)), dstream, dstream, accumulate);
         tokens.backward(x, sequences, mask, initial, dstream, dstream, accumulate);

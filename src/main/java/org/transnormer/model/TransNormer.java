@@ -163,10 +163,13 @@ public final class TransNormer {
     }
 
     /**
-     * The hidden states that the head reads, (T, d), valid until the next forward.
+     * The hidden states that the head reads, (T, d), valid until the next forward; T is the number of tokens of the
+     * batch, all its sequences one after the other.
      *
      * @param state states before and, afterwards, behind each sequence of the batch, by slot; null: all start from zero
      *     and none is kept
+     * @param trace sees the embedding, each layer's tensors and the final norm, under the names of golden files (SPEC
+     *     sections 4.1 and 6.5)
      */
     public Tensor forward(Batch batch, DecodeState state, Trace trace) {
         long tokens = batch.tokens();

@@ -33,7 +33,7 @@ class PaceTest {
 
     @Test
     void whatIsLongerAgoIsForgotten() {
-        for (double seconds : new double[]{60, 10, 3, 3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5}) {
+        for (double seconds : new double[] {60, 10, 3, 3, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5}) {
             step(seconds);
         }
         assertThat(pace.tokensPerSecond()).hasValueCloseTo(200.0, within(1e-9));

@@ -19,7 +19,8 @@ class ProgressTest {
         steps(61, 100);
         List<String> lines = text.toString().lines().toList();
         assertThat(lines.get(0)).isEqualTo("61/100  loss 2.5000  gradient 0.500  lr 1.00e-03");
-        assertThat(lines.get(1)).isEqualTo("66/100  loss 2.5000  gradient 0.500  lr 1.00e-03  1,000 tokens/s  0:34 left");
+        assertThat(lines.get(1))
+                .isEqualTo("66/100  loss 2.5000  gradient 0.500  lr 1.00e-03  1,000 tokens/s  0:34 left");
         assertThat(lines.getLast()).startsWith("100/100  ").endsWith("  1,000 tokens/s");
     }
 

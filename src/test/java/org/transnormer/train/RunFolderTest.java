@@ -21,8 +21,9 @@ class RunFolderTest {
         assertThatThrownBy(() -> RunFolder.create(file, null)).isInstanceOf(InputException.class)
                 .hasMessage(file + ": is a file, and a run is a folder; give another --out");
         assertThatThrownBy(() -> RunFolder.create(temp, null)).isInstanceOf(InputException.class)
-                .hasMessage("%s: exists and is not empty; give another --out, or continue it with --resume %s".formatted(
-                        temp, temp));
+                .hasMessage(
+                        "%s: exists and is not empty; give another --out, or continue it with --resume %s".formatted(
+                                temp, temp));
         assertThat(file).hasContent("mine");
     }
 }

@@ -174,7 +174,7 @@ class GoldenCaseTest {
         Path mask = Files.write(temp.resolve("mask-" + type + ".safetensors"), ByteBuffer.allocate(8 + header.length
                 + bits.length).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).put(header).put(bits).array());
         try (GoldenCase golden = GoldenCase.read(List.of(file, mask)).getFirst()) {
-            assertThat(golden.mask()).isDeepEqualTo(new int[][]{{1, 0, 1, 1, 0, 1}, {1, 0, 1, 1, 0, 1}});
+            assertThat(golden.mask()).isDeepEqualTo(new int[][] {{1, 0, 1, 1, 0, 1}, {1, 0, 1, 1, 0, 1}});
         }
     }
 
