@@ -7,11 +7,9 @@ import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
-import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
-import org.transnormer.cuda.CudaLibrary;
+import org.transnormer.cuda.CudaReport;
 import org.transnormer.simd.Simd;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -45,17 +43,8 @@ final class DoctorCommand implements Callable<Integer> {
 
     private static void gpu(PrintWriter out) {
         line(out, "GPU", "tnl has no CUDA backend yet; what one would find:");
-        for (CudaLibrary library : CudaLibrary.values()) {
-            List<CudaLibrary.Attempt> attempts = library.probe(System.getenv("CUDA_HOME"));
-            CudaLibrary.Attempt last = attempts.getLast();
-            line(out, "  " + library.name().toLowerCase(Locale.ROOT),
-                    last.error() == null ? "found " + last.path() : "not found");
-            for (CudaLibrary.Attempt attempt : attempts) {
-                if (attempt.error() != null) {
-                    line(out, "", attempt.error().startsWith(attempt.path()) ? attempt.error()
-                            : attempt.path() + ": " + attempt.error());
-                }
-            }
+        for (CudaReport.Line found : CudaReport.lines()) {
+            line(out, found.key().isEmpty() ? "" : "  " + found.key(), found.value());
         }
     }
 

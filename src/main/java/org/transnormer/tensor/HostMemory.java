@@ -60,10 +60,6 @@ public final class HostMemory implements Memory {
 
     /** Bytes of a tensor, rounded up so that a vector load at its last element stays inside. */
     static long paddedBytes(DType dtype, long... shape) {
-        long bytes = dtype.bytes();
-        for (long n : shape) {
-            bytes = Math.multiplyExact(bytes, n);
-        }
-        return Math.max(ALIGNMENT, Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT);
+        return MemoryPlan.paddedBytes(ALIGNMENT, dtype, shape);
     }
 }

@@ -23,6 +23,14 @@ public sealed interface Storage {
         }
     }
 
+    /** Memory of a GPU, by its address there, which means nothing to the host. */
+    record Device(long address, long bytes) implements Storage {
+        @Override
+        public MemorySegment segment() {
+            throw new IllegalStateException("device memory is not read by the host: copy it first");
+        }
+    }
+
     /** A size with no memory behind it: what a plan allocates. */
     record Planned(long bytes) implements Storage {
         @Override

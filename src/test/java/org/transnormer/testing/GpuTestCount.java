@@ -18,7 +18,7 @@ import org.junit.platform.launcher.core.LauncherFactory;
  */
 public final class GpuTestCount {
     /** Surefire's default choice of test classes. */
-    private static final String TEST_CLASSES = "(.*\\.)?(Test[^.$]*|[^.$]*(Test|Tests|TestCase))";
+    static final String TEST_CLASSES = "(.*\\.)?(Test[^.$]*|[^.$]*(Test|Tests|TestCase))";
 
     private GpuTestCount() {}
 

@@ -1,0 +1,93 @@
+package org.transnormer.cuda;
+
+import static org.transnormer.cuda.bindings.cublaslt.CublasLtApi.*;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.nio.file.Path;
+import org.transnormer.cuda.bindings.cublaslt.CublasLtApi;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Tensor;
+
+/** NVIDIA's matrix products: the library's handle and the workspace of fixed size that all products of a stream share. */
+public final class CublasLt extends Owner {
+    /** What NVIDIA recommends for compute capability 9.0; fixed, since the algorithm depends on it. */
+    static final long WORKSPACE = 32L << 20;
+
+    private final Context context;
+    private final MemorySegment handle;
+    private final MemorySegment workspace;
+
+    private CublasLt(Context context, MemorySegment handle, Tensor workspace) {
+        super(context);
+        this.context = context;
+        this.handle = handle;
+        this.workspace = MemorySegment.ofAddress(DevicePtr.of(workspace).address());
+    }
+
+    /** @param memory where the workspace is taken from */
+    public static CublasLt of(Context context, Memory memory) {
+        load();
+        Tensor workspace = memory.allocate(MemoryKind.WORKSPACE, "matmul.workspace", DType.F32,
+                WORKSPACE / DType.F32.bytes());
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = arena.allocate(C_POINTER);
+            check("cublasLtCreate", cublasLtCreate(out), null);
+            return new CublasLt(context, out.get(C_POINTER, 0), workspace);
+        }
+    }
+
+    /** Loads the library unless that was done. */
+    static Path load() {
+        return CudaLibrary.CUBLASLT.load(CublasLtApi.class);
+    }
+
+    /** Version, such as 130100. */
+    public static long version() {
+        load();
+        return cublasLtGetVersion();
+    }
+
+    Context context() {
+        return context;
+    }
+
+    MemorySegment handle() {
+        return open(handle);
+    }
+
+    MemorySegment workspace() {
+        return workspace;
+    }
+
+    @Override
+    void release() {
+        check("cublasLtDestroy", cublasLtDestroy(handle), null);
+    }
+
+    static void check(String api, int code, Object detail) {
+        if (Trace.ON) {
+            Trace.call(api, detail, code);
+        }
+        if (code != CUBLAS_STATUS_SUCCESS()) {
+            throw failure(api, code, detail);
+        }
+    }
+
+    static CudaException failure(String api, int code, Object detail) {
+        return new CudaException(detail == null ? api : api + "(" + detail + ")", code,
+                cublasLtGetStatusName(code).getString(0), cublasLtGetStatusString(code).getString(0), cure(code));
+    }
+
+    private static String cure(int code) {
+        if (code == CUBLAS_STATUS_NOT_INITIALIZED() || code == CUBLAS_STATUS_ALLOC_FAILED()) {
+            return "the library found no memory: end other processes on the GPU (nvidia-smi lists them)";
+        }
+        if (code == CUBLAS_STATUS_ARCH_MISMATCH() || code == CUBLAS_STATUS_NOT_SUPPORTED()) {
+            return "this library and GPU have no product of this shape: install a newer libcublas";
+        }
+        return "-Dtnl.trace.cuda shows the calls before this one";
+    }
+}

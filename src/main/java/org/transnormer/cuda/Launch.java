@@ -1,0 +1,139 @@
+package org.transnormer.cuda;
+
+import static org.transnormer.cuda.bindings.driver.DriverApi.*;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * A launch of one kernel, prepared once and used again and again: grid, block, shared memory and typed arguments keep
+ * their values until they are set anew, and {@link #on} allocates nothing. The driver copies the arguments when it is
+ * called, so they may be set anew at once.
+ */
+public final class Launch extends Owner {
+    private final Kernel kernel;
+    private final Arena arena = Arena.ofShared();
+    /** Eight bytes an argument. */
+    private final MemorySegment values;
+    private final MemorySegment pointers;
+    private final ArgumentType[] types;
+    /** Bit i: argument i was set. */
+    private long set;
+    private int gridX = 1;
+    private int gridY = 1;
+    private int gridZ = 1;
+    private int blockX = 1;
+    private int blockY = 1;
+    private int blockZ = 1;
+    private int sharedBytes;
+
+    private Launch(Context context, Kernel kernel) {
+        super(context);
+        this.kernel = kernel;
+        types = kernel.parameters().toArray(ArgumentType[]::new);
+        values = arena.allocate(ValueLayout.JAVA_LONG, Math.max(1, types.length));
+        pointers = arena.allocate(C_POINTER, Math.max(1, types.length));
+        for (int i = 0; i < types.length; i++) {
+            pointers.setAtIndex(C_POINTER, i, values.asSlice((long) i * Long.BYTES));
+        }
+    }
+
+    /** Prepares a launch; not inside a step, since it takes host memory. */
+    public static Launch of(Context context, Kernel kernel) {
+        if (kernel.parameters().size() > Long.SIZE) {
+            throw new IllegalArgumentException(kernel.name() + " has more than 64 parameters");
+        }
+        return new Launch(context, kernel);
+    }
+
+    /** Blocks; y and z up to 65,535. */
+    public Launch grid(long x, long y, long z) {
+        gridX = Math.toIntExact(x);
+        gridY = Math.toIntExact(y);
+        gridZ = Math.toIntExact(z);
+        return this;
+    }
+
+    public Launch grid(long x) {
+        return grid(x, 1, 1);
+    }
+
+    /** Threads of a block. */
+    public Launch block(int x, int y, int z) {
+        blockX = x;
+        blockY = y;
+        blockZ = z;
+        return this;
+    }
+
+    public Launch block(int x) {
+        return block(x, 1, 1);
+    }
+
+    /** Dynamic shared memory of a block; beyond 48 KiB see {@link Kernel#allowSharedBytes}. */
+    public Launch sharedBytes(int bytes) {
+        sharedBytes = bytes;
+        return this;
+    }
+
+    public Launch set(int i, DevicePtr value) {
+        checkType(i, ArgumentType.POINTER);
+        values.setAtIndex(ValueLayout.JAVA_LONG, i, value.address());
+        return this;
+    }
+
+    public Launch set(int i, int value) {
+        checkType(i, ArgumentType.INT);
+        values.set(ValueLayout.JAVA_INT, (long) i * Long.BYTES, value);
+        return this;
+    }
+
+    public Launch set(int i, long value) {
+        checkType(i, ArgumentType.LONG);
+        values.setAtIndex(ValueLayout.JAVA_LONG, i, value);
+        return this;
+    }
+
+    public Launch set(int i, float value) {
+        checkType(i, ArgumentType.FLOAT);
+        values.set(ValueLayout.JAVA_FLOAT, (long) i * Long.BYTES, value);
+        return this;
+    }
+
+    public Launch set(int i, double value) {
+        checkType(i, ArgumentType.DOUBLE);
+        values.setAtIndex(ValueLayout.JAVA_DOUBLE, i, value);
+        return this;
+    }
+
+    private void checkType(int i, ArgumentType given) {
+        if (i < 0 || i >= types.length || types[i] != given) {
+            throw new IllegalArgumentException("%s: argument %d: got %s, want %s".formatted(kernel.name(), i, given,
+                    i < 0 || i >= types.length ? "an index below " + types.length : types[i]));
+        }
+        set |= 1L << i;
+    }
+
+    /** Enqueues the kernel. */
+    public void on(Stream stream) {
+        checkOpen();
+        if (Long.bitCount(set) != types.length) {
+            throw new IllegalStateException("%s: argument %d was never set".formatted(kernel.name(),
+                    Long.numberOfTrailingZeros(~set)));
+        }
+        Driver.check("cuLaunchKernel", cuLaunchKernel(kernel.handle(), gridX, gridY, gridZ, blockX, blockY, blockZ,
+                sharedBytes, stream.handle(), pointers, MemorySegment.NULL), this);
+    }
+
+    @Override
+    public String toString() {
+        return "%s, grid %dx%dx%d, block %dx%dx%d, shared bytes %d".formatted(kernel.name(), gridX, gridY, gridZ,
+                blockX, blockY, blockZ, sharedBytes);
+    }
+
+    @Override
+    void release() {
+        arena.close();
+    }
+}

@@ -1,0 +1,2 @@
+/** cuBLASLt as jextract generates it: jextract/generate.sh. Never edited; only the facade calls it. */
+package org.transnormer.cuda.bindings.cublaslt;
