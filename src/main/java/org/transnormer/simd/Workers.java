@@ -1,6 +1,7 @@
 package org.transnormer.simd;
 
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 
 /**
@@ -36,10 +37,10 @@ public final class Workers implements AutoCloseable {
     private final long spinNanos;
     private final AtomicLong next = new AtomicLong();
     private final AtomicLong state = new AtomicLong();
+    private final AtomicReference<Throwable> failure = new AtomicReference<>();
     private volatile boolean busy;
     private volatile boolean closed;
     private volatile boolean callerParked;
-    private volatile Throwable failure;
     private Task task;
     private long tasks;
     private Thread caller;
@@ -112,7 +113,6 @@ public final class Workers implements AutoCloseable {
         task = work;
         tasks = count;
         caller = Thread.currentThread();
-        failure = null;
         next.set(0);
         state.set((state.get() / CALL + 1) * CALL + OPEN);
         for (int i = 0; i < Math.min(count - 1, helpers.length); i++) {
@@ -125,13 +125,11 @@ public final class Workers implements AutoCloseable {
             awaitJoined();
         }
         task = null;
-        Throwable thrown = failure;
-        failure = null;
-        switch (thrown) {
+        switch (failure.getAndSet(null)) {
             case null -> {}
             case RuntimeException e -> throw e;
             case Error e -> throw e;
-            default -> throw new IllegalStateException(thrown);
+            case Throwable e -> throw new IllegalStateException(e);
         }
     }
 
@@ -156,7 +154,7 @@ public final class Workers implements AutoCloseable {
                 task.run(i, worker);
             }
         } catch (Throwable e) {
-            failure = failure == null ? e : failure;
+            failure.compareAndSet(null, e);
             next.set(tasks);
         }
     }
