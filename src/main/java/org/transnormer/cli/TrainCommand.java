@@ -63,8 +63,8 @@ final class TrainCommand implements Callable<Integer> {
                 description = "text files, folders, .jsonl (field text), .gz; default: the bundled text")
         private List<Path> data = List.of();
         @Option(names = "--held-out", paramLabel = "SHARE",
-                description = "share of the documents kept for evaluation; default ${DEFAULT-VALUE}; the bundled text"
-                        + " has a fixed one",
+                description = "share of the documents kept for evaluation, up to 524,288 tokens; default ${DEFAULT-VALUE};"
+                        + " the bundled text has a fixed one",
                 defaultValue = "0.05")
         private double heldOut;
         @Option(names = "--preset", paramLabel = "NAME", completionCandidates = PresetNames.class,

@@ -135,6 +135,11 @@ public final class TokenDataset {
         return digest;
     }
 
+    /** {@link #split(double, long, long)} without a limit. */
+    public Split split(double fraction, long seed) {
+        return split(fraction, Long.MAX_VALUE, seed);
+    }
+
     /**
      * Sets a share of the documents aside: round(fraction · documents) of them, at least one and not all. Which ones
      * follows from seed and document ids alone, so it does not depend on where the data lie, and new documents displace
@@ -142,22 +147,34 @@ public final class TokenDataset {
      * kept.
      *
      * @param fraction between 0 and 1, neither included
+     * @param most tokens that are held out, at least 1: the choice ends before the document that would exceed it, the
+     * first one excepted
      * @throws InputException if there is just one token
      */
-    public Split split(double fraction, long seed) {
+    public Split split(double fraction, long most, long seed) {
+        if (most < 1) {
+            throw new IllegalArgumentException("at least 1 token is held out, not " + most);
+        }
         if (!(fraction > 0 && fraction < 1)) {
             throw new IllegalArgumentException("the held-out fraction lies between 0 and 1, not " + fraction);
         }
         if (documents() == 1) {
-            return cut(fraction);
+            return cut(fraction, most);
         }
         int count = (int) share(fraction, documents());
         long[] keys = ids.stream().mapToLong(id -> new RandomStream(seed, Purpose.SHUFFLE, "split " + id).bits(0))
                 .toArray();
         boolean[] held = new boolean[documents()];
-        IntStream.range(0, documents()).boxed()
+        long tokens = 0;
+        for (int d : IntStream.range(0, documents()).boxed()
                 .sorted(Comparator.comparingLong((Integer d) -> keys[d] ^ Long.MIN_VALUE).thenComparing(d -> d))
-                .limit(count).forEach(d -> held[d] = true);
+                .limit(count).toList()) {
+            if (tokens > 0 && lengths[d] > most - tokens) {
+                break;
+            }
+            held[d] = true;
+            tokens += lengths[d];
+        }
         return new Split(select(held, false), select(held, true));
     }
 
@@ -188,12 +205,12 @@ public final class TokenDataset {
         }
     }
 
-    private Split cut(double fraction) {
+    private Split cut(double fraction, long most) {
         if (tokens() < 2) {
             throw new InputException(id(0), "a single document of one token cannot be split",
                     "give more text, or held-out files of their own");
         }
-        long tail = share(fraction, tokens());
+        long tail = Math.min(most, share(fraction, tokens()));
         long head = tokens() - tail;
         return new Split(new TokenDataset(tokenizer, store, ids, starts, new long[] {head}),
                 new TokenDataset(tokenizer, store, ids, new long[] {starts[0] + head}, new long[] {tail}));

@@ -7,7 +7,7 @@ import org.transnormer.adamw.LearningRate;
  * Everything that decides a run's numbers, and is recorded in its folder. SPEC section 2.6.
  *
  * @param data paths of the text; empty: the bundled corpus
- * @param heldOut share of the documents that is held out
+ * @param heldOut share of the documents that is held out, up to {@link RunData#MOST_HELD_OUT} tokens
  * @param rows sequences of a micro-batch
  * @param length tokens per sequence, T
  * @param microBatches micro-batches of a step

@@ -104,6 +104,22 @@ class TokenDatasetTest {
     }
 
     @Example
+    void atMostSoManyTokensAreHeldOutAndTheRestIsTrainedOn() {
+        List<Document> documents = IntStream.range(0, 40)
+                .mapToObj(i -> new Document("d" + i, "0123456789".getBytes(StandardCharsets.UTF_8))).toList();
+        TokenDataset data = TokenDataset.of(new ByteTokenizer(), documents);
+        TokenDataset.Split limited = data.split(0.5, 59, 3);
+        assertThat(limited.heldOut().tokens()).isEqualTo(50);
+        assertThat(limited.train().tokens()).isEqualTo(350);
+        assertThat(ids(data.split(0.5, 3).heldOut())).containsAll(ids(limited.heldOut()));
+        assertThat(data.split(0.5, 1, 3).heldOut().documents()).isEqualTo(1);
+        TokenDataset one = TokenDataset.of(new ByteTokenizer(), documents.subList(0, 1));
+        assertThat(one.split(0.5, 2, 0).heldOut().tokens()).isEqualTo(2);
+        assertThat(one.split(0.5, 2, 0).train().tokens()).isEqualTo(8);
+        assertThatThrownBy(() -> data.split(0.5, 0, 3)).isInstanceOf(IllegalArgumentException.class);
+    }
+
+    @Example
     void aSingleDocumentIsCutNearItsEnd() {
         TokenDataset data = TokenDataset.of(new ByteTokenizer(), List.of(text("only", "0123456789")));
         TokenDataset.Split split = data.split(0.3, 0);
