@@ -99,7 +99,7 @@ public record Timing(double median, double best, int rounds, int warmUp) {
         while (nanos.size() < LEAST_ROUNDS || (last - start) / 1e9 < seconds) {
             call.run();
             long now = System.nanoTime();
-            nanos.add(now - last);
+            nanos.add((double) (now - last));
             last = now;
         }
         return nanos.toArray();
