@@ -18,11 +18,11 @@ import java.util.stream.Stream;
  */
 final class Image {
     /** jdk.unsupported is for eclipse-collections; the management modules report memory use. */
-    private static final List<String> MODULES = List.of("java.base", "java.management", "jdk.incubator.vector",
+    static final List<String> MODULES = List.of("java.base", "java.management", "jdk.incubator.vector",
             "jdk.management", "jdk.unsupported");
 
     /** Left uncompressed: the runtime starts faster, and its tarball is smaller, than with jlink's own compression. */
-    private static final List<String> JLINK_OPTIONS = List.of("--strip-java-debug-attributes", "--no-header-files",
+    static final List<String> JLINK_OPTIONS = List.of("--strip-java-debug-attributes", "--no-header-files",
             "--no-man-pages",
             "--add-options=--add-modules=jdk.incubator.vector --enable-native-access=ALL-UNNAMED");
 
@@ -98,7 +98,7 @@ final class Image {
         }
     }
 
-    private static String tool(String name, String... arguments) {
+    static String tool(String name, String... arguments) {
         var out = new StringWriter();
         var err = new StringWriter();
         int status = ToolProvider.findFirst(name)
@@ -110,7 +110,7 @@ final class Image {
         return out.toString();
     }
 
-    private static void deleteTree(Path tree) throws IOException {
+    static void deleteTree(Path tree) throws IOException {
         if (!Files.exists(tree)) {
             return;
         }
@@ -121,7 +121,7 @@ final class Image {
         }
     }
 
-    private static void fail(String message) {
+    static void fail(String message) {
         System.err.println(message);
         System.exit(1);
     }

@@ -22,6 +22,7 @@
  * <tr><td>{@link org.transnormer.tensor}, {@link org.transnormer.simd}, {@link org.transnormer.random},
  *     {@link org.transnormer.parallel}, {@link org.transnormer.backend}</td><td>the ground</td><td>1, 7</td></tr>
  * <tr><td>{@link org.transnormer.cuda}</td><td>finding and calling NVIDIA's libraries</td><td>7</td></tr>
+ * <tr><td>{@link org.transnormer.cuda}</td><td>NVIDIA's libraries, found, loaded and checked</td><td>8</td></tr>
  * <tr><td>{@link org.transnormer.cli}</td><td>the command {@code tnl}</td><td></td></tr>
  * </table>
  *

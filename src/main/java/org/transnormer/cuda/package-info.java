@@ -1,2 +1,2 @@
-/** The ground of the CUDA twins: finding and calling NVIDIA's libraries. SPEC section 7. */
+/** The ground of the CUDA twins: finding, loading and calling NVIDIA's libraries. SPEC section 8. */
 package org.transnormer.cuda;
