@@ -19,5 +19,6 @@ case ${1-} in
         sed -n '2,6p' "$0" >&2
         exit 2 ;;
 esac
+mkdir -p target || exit 3  # jqwik keeps its database there
 exec runtime/bin/java -XX:Tier3DelayOn=10000 -XX:+UseSerialGC -Dtnl.requireGpu=true ${TNL_JAVA_OPTS-} \
     -cp 'lib/*:test-lib/*:test-classes' org.transnormer.testing.TestRun "$@"
