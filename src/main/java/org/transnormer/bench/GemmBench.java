@@ -18,7 +18,8 @@ import org.transnormer.tensor.Tensor;
  * a pause between them, so that no pool of threads is still awake while the other one is timed.
  */
 public final class GemmBench {
-    private static final long ROUND_NANOS = 50_000_000;
+    /** Spent on each spell of the warm-up. */
+    private static final double WARM_UP_SECONDS = 0.5;
     private static final long PAUSE_MILLIS = 50;
 
     private GemmBench() {}
@@ -78,7 +79,7 @@ public final class GemmBench {
         double[] own = new double[rounds];
         double[] others = new double[rounds];
         Arrays.fill(others, Double.NaN);
-        Timing.of(10 * ROUND_NANOS / 1e9, twin);
+        Timing.of(WARM_UP_SECONDS, twin);
         for (int i = 0; i < rounds; i++) {
             own[i] = shape.flops() / nanos(twin);
             if (peer != null) {
@@ -91,7 +92,7 @@ public final class GemmBench {
         return new Result(shape, weights, own[rounds / 2], own[rounds - 1], others[rounds / 2], others[rounds - 1]);
     }
 
-    /** Nanoseconds of one call, averaged over a round. */
+    /** Nanoseconds of one call, averaged over a round: a turn after a pause. */
     private static double nanos(Runnable call) {
         try {
             Thread.sleep(PAUSE_MILLIS);
@@ -99,15 +100,7 @@ public final class GemmBench {
             throw new IllegalStateException("interrupted while measuring", e);
         }
         call.run();
-        long start = System.nanoTime();
-        long calls = 0;
-        long now;
-        do {
-            call.run();
-            calls++;
-            now = System.nanoTime();
-        } while (now - start < ROUND_NANOS);
-        return (double) (now - start) / calls;
+        return Timing.turn(call);
     }
 
     private static Tensor random(HostMemory memory, String name, DType dtype, long... shape) {

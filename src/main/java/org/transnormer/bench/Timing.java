@@ -80,7 +80,8 @@ public record Timing(double median, double best, int rounds, int warmUp) {
         return rounds + warmUp;
     }
 
-    private static double turn(Runnable call) {
+    /** Nanoseconds of one call, averaged over as many as last a twentieth of a second. */
+    static double turn(Runnable call) {
         long start = System.nanoTime();
         int calls = 0;
         long now;

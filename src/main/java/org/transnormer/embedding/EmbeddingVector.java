@@ -29,46 +29,13 @@ public final class EmbeddingVector implements Embedding {
 
     @Override
     public void forward(Tensor ids, Tensor table, double scale, Tensor y) {
-        EmbeddingArguments.forward(ids, table, y);
-        Embedding.checkIds(ids, table.dim(0));
-        EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
-        EmbeddingArguments.type("y", y, DType.F32);
-        long tokens = ids.dim(0);
-        long rows = Rows.perTask(y.dim(1));
-        workers.run(Rows.tasks(tokens, y.dim(1)), (task, worker) -> {
-            long end = Math.min(tokens, (task + 1) * rows);
-            for (long t = task * rows; t < end; t++) {
-                long row = table.offset() + ids.getInt(t) * table.stride(0);
-                long to = y.byteOffset() + 4 * t * y.stride(0);
-                if (table.dtype() == DType.F32) {
-                    scale(table.segment(), 4 * row, (float) scale, y.segment(), to, y.dim(1));
-                } else {
-                    scaleBf16(table.segment(), 2 * row, (float) scale, y.segment(), to, y.dim(1));
-                }
-            }
-        });
+        eachRow(ids, table, y, (x, xAt, out, at, d) -> scale(x, xAt, (float) scale, out, at, d),
+                (x, xAt, out, at, d) -> scaleBf16(x, xAt, (float) scale, out, at, d));
     }
 
     @Override
     public void add(Tensor ids, Tensor table, Tensor y) {
-        EmbeddingArguments.forward(ids, table, y);
-        Embedding.checkIds(ids, table.dim(0));
-        EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
-        EmbeddingArguments.type("y", y, DType.F32);
-        long tokens = ids.dim(0);
-        long rows = Rows.perTask(y.dim(1));
-        workers.run(Rows.tasks(tokens, y.dim(1)), (task, worker) -> {
-            long end = Math.min(tokens, (task + 1) * rows);
-            for (long t = task * rows; t < end; t++) {
-                long row = table.offset() + ids.getInt(t) * table.stride(0);
-                long to = y.byteOffset() + 4 * t * y.stride(0);
-                if (table.dtype() == DType.F32) {
-                    add(table.segment(), 4 * row, 1, y.segment(), to, y.dim(1));
-                } else {
-                    addBf16(table.segment(), 2 * row, y.segment(), to, y.dim(1));
-                }
-            }
-        });
+        eachRow(ids, table, y, (x, xAt, out, at, d) -> add(x, xAt, 1, out, at, d), EmbeddingVector::addBf16);
     }
 
     @Override
@@ -88,6 +55,31 @@ public final class EmbeddingVector implements Embedding {
                     add(dy.segment(), dy.byteOffset() + 4 * (t * dy.stride(0) + first), (float) scale,
                             dtable.segment(), dtable.byteOffset() + 4 * (i * dtable.stride(0) + first), columns);
                 }
+            }
+        });
+    }
+
+    /** From a row of the table to a row of y; offsets in bytes. */
+    @FunctionalInterface
+    private interface RowOperation {
+        void run(MemorySegment table, long from, MemorySegment y, long to, long d);
+    }
+
+    /** Takes the table's row of each token, F32 or BF16, to the token's row of y. */
+    private void eachRow(Tensor ids, Tensor table, Tensor y, RowOperation f32, RowOperation bf16) {
+        EmbeddingArguments.forward(ids, table, y);
+        Embedding.checkIds(ids, table.dim(0));
+        EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
+        EmbeddingArguments.type("y", y, DType.F32);
+        RowOperation operation = table.dtype() == DType.F32 ? f32 : bf16;
+        long bytes = table.dtype().bytes();
+        long tokens = ids.dim(0);
+        long rows = Rows.perTask(y.dim(1));
+        workers.run(Rows.tasks(tokens, y.dim(1)), (task, worker) -> {
+            long end = Math.min(tokens, (task + 1) * rows);
+            for (long t = task * rows; t < end; t++) {
+                operation.run(table.segment(), bytes * (table.offset() + ids.getInt(t) * table.stride(0)), y.segment(),
+                        y.byteOffset() + 4 * t * y.stride(0), y.dim(1));
             }
         });
     }

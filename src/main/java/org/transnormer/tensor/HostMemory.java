@@ -8,7 +8,10 @@ import java.lang.foreign.MemorySegment;
  * regions of huge pages.
  */
 public final class HostMemory implements Memory {
-    /** One cache line, and the widest vector: an unaligned 512-bit load would touch two lines every time. */
+    /**
+     * One cache line, and the widest vector: an unaligned 512-bit load would touch two lines every time. Tensors are padded
+     * to it, so that a vector load at the last element stays inside.
+     */
     static final long ALIGNMENT = 64;
 
     /** From here on tensors lie in regions: smaller ones are few bytes in all. */
@@ -23,7 +26,7 @@ public final class HostMemory implements Memory {
 
     @Override
     public Tensor allocate(MemoryKind kind, String name, DType dtype, long... shape) {
-        long bytes = paddedBytes(dtype, shape);
+        long bytes = MemoryPlan.paddedBytes(ALIGNMENT, dtype, shape);
         MemorySegment segment;
         try {
             segment = bytes >= LARGE && HugePages.AVAILABLE ? inRegion(bytes) : arena.allocate(bytes, ALIGNMENT);
@@ -56,10 +59,5 @@ public final class HostMemory implements Memory {
         if (arena.scope().isAlive()) {
             arena.close();
         }
-    }
-
-    /** Bytes of a tensor, rounded up so that a vector load at its last element stays inside. */
-    static long paddedBytes(DType dtype, long... shape) {
-        return MemoryPlan.paddedBytes(ALIGNMENT, dtype, shape);
     }
 }

@@ -12,6 +12,7 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.MatchResult;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -27,6 +28,7 @@ class ReadmeTest {
     private static final Pattern WORD = Pattern.compile("\"([^\"]*)\"|\\S+");
     private static final String TNL = "target/tnl/bin/tnl";
     private static final String GOLDEN = "golden-tests/";
+    private static final Pattern START = Pattern.compile("(?m)^exec \\S+/bin/java\" (-X.*) \\\\$");
     /** Commands that say no number of steps train for minutes: here they make this many. */
     private static final List<String> FEW_STEPS = List.of("--steps", "3");
     private static final long LIMIT_SECONDS = 600;
@@ -100,15 +102,22 @@ class ReadmeTest {
     }
 
     /** The program with the options of its start script, on the classes under test. */
-    private static List<String> java(List<String> words) {
-        List<String> java = new ArrayList<>(List.of(
-                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:Tier3DelayOn=10000",
-                "-XX:+UseSerialGC", "-Xmx512m", "--add-modules=jdk.incubator.vector",
-                "--enable-native-access=ALL-UNNAMED", "-cp",
+    private static List<String> java(List<String> words) throws IOException {
+        List<String> java = new ArrayList<>();
+        java.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        java.addAll(startOptions());
+        java.addAll(List.of("--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-cp",
                 absolute(System.getProperty("java.class.path")), "org.transnormer.cli.Tnl"));
         words.subList(1, words.size()).forEach(word -> java.add(word.startsWith(GOLDEN)
                 ? Path.of(word).toAbsolutePath().toString() : word));
         return java;
+    }
+
+    /** What the start script gives Java whatever the machine, on the line that starts it. */
+    private static List<String> startOptions() throws IOException {
+        Matcher start = START.matcher(Files.readString(Path.of("src/dist/bin/tnl")));
+        assertThat(start.find()).as("the line of src/dist/bin/tnl that starts Java").isTrue();
+        return List.of(start.group(1).split(" "));
     }
 
     private void run(String command) throws IOException, InterruptedException {
