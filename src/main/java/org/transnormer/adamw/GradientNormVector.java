@@ -2,9 +2,9 @@ package org.transnormer.adamw;
 
 import org.transnormer.simd.DoubleSums;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /**
  * Vector twin; gradient F32.

@@ -50,6 +50,15 @@ public sealed interface Backend extends AutoCloseable permits ObservedBackend, S
     /** Sets every element of a contiguous tensor to zero. */
     void zero(Tensor x);
 
+    /** Copies a contiguous tensor into another of the same size, rounding each element once where it is narrower. */
+    void copy(Tensor from, Tensor to);
+
+    /**
+     * A tensor that the host can read now: {@code x} itself, or a copy of it once it is computed, valid until the next
+     * call.
+     */
+    Tensor readable(Tensor x);
+
     /**
      * Takes the scratch memory that the compositions built on this backend have announced, so that no later call
      * allocates. Called once, when everything is constructed.

@@ -163,6 +163,18 @@ public final class ObservedBackend implements Backend {
     }
 
     @Override
+    public void copy(Tensor from, Tensor to) {
+        long start = System.nanoTime();
+        backend.copy(from, to);
+        observer.called("Backend", "copy", new Object[] {from, to}, System.nanoTime() - start);
+    }
+
+    @Override
+    public Tensor readable(Tensor x) {
+        return backend.readable(x);
+    }
+
+    @Override
     public void commit() {
         backend.commit();
     }

@@ -20,7 +20,6 @@ import org.transnormer.product.Product;
 import org.transnormer.product.ProductVector;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.srmsnorm.LayerNormVector;
 import org.transnormer.srmsnorm.Norm;
 import org.transnormer.srmsnorm.NormType;
@@ -29,6 +28,7 @@ import org.transnormer.srmsnorm.SrmsNormVector;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /**
  * The fast CPU twins: Vector API, several threads, F32 arithmetic on F32 activations and F32 or BF16 matrices. Results do
@@ -153,6 +153,16 @@ public final class VectorBackend implements Backend {
     @Override
     public void zero(Tensor x) {
         x.fill(0);
+    }
+
+    @Override
+    public void copy(Tensor from, Tensor to) {
+        to.copyFrom(from);
+    }
+
+    @Override
+    public Tensor readable(Tensor x) {
+        return x;
     }
 
     @Override

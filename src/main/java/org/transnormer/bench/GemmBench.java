@@ -7,11 +7,11 @@ import java.util.SplittableRandom;
 import org.transnormer.linear.Linear;
 import org.transnormer.linear.LinearVector;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /**
  * Rates of the vector twin's products, and of a peer's in the same run. Rounds of one and of the other alternate, with

@@ -212,6 +212,14 @@ public final class Safetensors implements AutoCloseable {
     }
 
     private void copy(Entry entry, Tensor target) {
+        if (target.storage() instanceof Storage.Device) {
+            try (Arena temporary = Arena.ofConfined()) {
+                Tensor onHost = Tensor.allocate(temporary, target.name(), target.dtype(), target.shape());
+                copy(entry, onHost);
+                target.copyFrom(onHost);
+            }
+            return;
+        }
         FileDType source = entry.dtype();
         FileDType type = FileDType.of(target.dtype());
         try {

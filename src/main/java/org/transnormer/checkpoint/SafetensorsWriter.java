@@ -19,6 +19,7 @@ import org.eclipse.collections.api.map.sorted.MutableSortedMap;
 import org.eclipse.collections.api.set.MutableSet;
 import org.transnormer.EnvironmentException;
 import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -136,6 +137,14 @@ public final class SafetensorsWriter {
 
     private static void write(FileChannel channel, Item item, MemorySegment buffer) throws IOException {
         Tensor tensor = item.tensor();
+        if (tensor.storage() instanceof Storage.Device) {
+            try (Arena temporary = Arena.ofConfined()) {
+                Tensor onHost = Tensor.allocate(temporary, tensor.name(), tensor.dtype(), tensor.shape());
+                onHost.copyFrom(tensor);
+                write(channel, new Item(onHost, item.dtype()), buffer);
+            }
+            return;
+        }
         FileDType source = FileDType.of(tensor.dtype());
         FileDType target = item.dtype();
         Elements.<IOException>forEachRun(tensor, (_, at, count) -> {

@@ -18,7 +18,8 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * The device memory of a model. What the plan says is taken from the driver at once, so that a run that does not fit
- * fails before its first step; tensors then follow each other in it. More than planned is taken in further pieces.
+ * fails before its first step; tensors then follow each other in it. More than planned is taken in further pieces. Only
+ * tensors of the kind {@link MemoryKind#DATA} can be touched by the host too.
  */
 public final class DeviceMemory implements Memory {
     /** What cuBLASLt and bulk copies are fastest with; plans for this memory are made with it. */
@@ -28,7 +29,8 @@ public final class DeviceMemory implements Memory {
     private static final long PIECE = 64L << 20;
 
     private final Context context;
-    private final Stream stream;
+    private final StreamTransfer transfer;
+    private final Arena host = Arena.ofShared();
     private final MemoryPlan planned;
     private final MemoryPlan plan = new MemoryPlan();
     private final List<Region> regions = new ArrayList<>();
@@ -58,7 +60,7 @@ public final class DeviceMemory implements Memory {
      */
     public DeviceMemory(Stream stream, MemoryPlan planned) {
         this.context = stream.context();
-        this.stream = stream;
+        transfer = new StreamTransfer(stream);
         this.planned = planned;
         if (planned.total() > 0) {
             take("the plan", planned.total());
@@ -72,9 +74,11 @@ public final class DeviceMemory implements Memory {
             take(name + " (" + kind.label() + ")", Math.max(bytes, PIECE));
         }
         plan.add(kind, bytes);
-        Tensor tensor = Tensor.of(name, dtype, new Storage.Device(next, bytes), 0, shape);
+        Storage storage = kind == MemoryKind.DATA
+                ? new Storage.Mirrored(host.allocate(bytes, ALIGNMENT), transfer, next)
+                : new Storage.Device(transfer, next, bytes);
         next += bytes;
-        return tensor;
+        return Tensor.of(name, dtype, storage, 0, shape);
     }
 
     private void take(String what, long bytes) {
@@ -88,8 +92,7 @@ public final class DeviceMemory implements Memory {
             next = out.get(C_LONG, 0);
             end = next + bytes;
             regions.add(new Region(context, next));
-            stream.fill(new DevicePtr(next, bytes), (byte) 0);
-            stream.synchronize();
+            transfer.zero(next, bytes);
         }
     }
 
@@ -110,6 +113,10 @@ public final class DeviceMemory implements Memory {
 
     @Override
     public void close() {
+        transfer.close();
         regions.reversed().forEach(Region::close);
+        if (host.scope().isAlive()) {
+            host.close();
+        }
     }
 }

@@ -11,7 +11,7 @@ public record DevicePtr(long address, long bytes) {
      * @throws IllegalArgumentException if the tensor lies elsewhere
      */
     public static DevicePtr of(Tensor tensor) {
-        if (!(tensor.storage() instanceof Storage.Device device)) {
+        if (!(tensor.storage() instanceof Storage.OnDevice device)) {
             throw new IllegalArgumentException(tensor + " does not lie in device memory");
         }
         return new DevicePtr(device.address() + tensor.byteOffset(), device.bytes() - tensor.byteOffset());

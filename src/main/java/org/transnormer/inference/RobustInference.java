@@ -13,6 +13,7 @@ import org.transnormer.tensor.Trace;
  * state and its own position, so sequences may start, pause, fork and be reordered independently.
  */
 public final class RobustInference {
+    private final Backend backend;
     private final TransNormer model;
     private final DecodeState state;
     private final Batch batch;
@@ -23,6 +24,7 @@ public final class RobustInference {
             throw new IllegalArgumentException("a model with buffers for %d tokens cannot decode %d sequences at once"
                     .formatted(model.maxTokens(), slots));
         }
+        this.backend = backend;
         this.model = model;
         this.state = new DecodeState(model, backend.memory(), slots);
         this.batch = new Batch(backend.memory(), backend.precision().accumulation(), slots, model.maxTokens());
@@ -50,7 +52,7 @@ public final class RobustInference {
             append(slot, tokens, from, (int) n);
             forward();
         }
-        return model.logits(n, n - 1, n);
+        return backend.readable(model.logits(n, n - 1, n));
     }
 
     /**
@@ -67,7 +69,7 @@ public final class RobustInference {
             append(slots[i], tokens, i, 1);
         }
         forward();
-        return model.logits(slots.length, 0, slots.length);
+        return backend.readable(model.logits(slots.length, 0, slots.length));
     }
 
     private void append(int slot, int[] tokens, int from, int count) {
@@ -87,6 +89,7 @@ public final class RobustInference {
     }
 
     private void forward() {
+        batch.upload();
         model.forward(batch, state, Trace.NONE);
         for (int i = 0; i < batch.sequences().count(); i++) {
             state.advance(batch.sequences().slot(i), batch.sequences().length(i));

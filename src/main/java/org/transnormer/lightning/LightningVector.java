@@ -1,8 +1,8 @@
 package org.transnormer.lightning;
 
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /**
  * Lightning Attention on the CPU: Lightning Attention-2 in chunks of 64 tokens ({@link LightningChunked}) as

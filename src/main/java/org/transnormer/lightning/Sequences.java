@@ -72,6 +72,13 @@ public final class Sequences {
         offsets.setInt(count, (int) tokens);
     }
 
+    /** Makes a device see the sequences. To be called after the last {@link #add} and before the step. */
+    public void upload() {
+        offsets().upload();
+        positions().upload();
+        slots().upload();
+    }
+
     public int count() {
         return count;
     }

@@ -6,9 +6,9 @@ import org.transnormer.simd.Rows;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.VectorMath;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.Arguments;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /**
  * {@link Lrpe} on F32. A thread makes the cosines and sines of all rates at one position, then weights that token. They

@@ -75,6 +75,17 @@ public final class Batch {
         return scale;
     }
 
+    /** Makes a device see all of the batch. To be called when it is filled, before the model reads it. */
+    public void upload() {
+        sequences.upload();
+        ids().upload();
+        targets().upload();
+        scale.upload();
+        if (masked) {
+            mask().upload();
+        }
+    }
+
     /**
      * Sets the factor of the loss to 1 / count.
      *

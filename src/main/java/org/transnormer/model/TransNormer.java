@@ -132,10 +132,8 @@ public final class TransNormer {
         double[] rates = config.rates(layer);
         Tensor t = memory.allocate(MemoryKind.WEIGHTS, "rates." + layer, backend.precision().accumulation(),
                 rates.length);
-        if (t.storage() instanceof Storage.Host) {
-            for (int h = 0; h < rates.length; h++) {
-                t.set(h, rates[h]);
-            }
+        if (!(t.storage() instanceof Storage.Planned)) {
+            t.copyFrom(Tensor.of(rates));
         }
         return t;
     }

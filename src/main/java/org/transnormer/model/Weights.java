@@ -1,7 +1,9 @@
 package org.transnormer.model;
 
+import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.LongStream;
 import org.eclipse.collections.api.factory.Maps;
 import org.eclipse.collections.api.map.MutableMap;
 import org.transnormer.backend.Precision;
@@ -12,6 +14,7 @@ import org.transnormer.random.RandomStream;
 import org.transnormer.sglu.Sglu;
 import org.transnormer.srmsnorm.NormParameters;
 import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -20,6 +23,9 @@ import org.transnormer.tensor.Tensor;
  * before W2.
  */
 public final class Weights {
+    /** Elements that a thread fills at a time. */
+    private static final long CHUNK = 1 << 16;
+
     private final ModelConfig config;
     private final List<ParameterGroup> groups = new ArrayList<>();
     private final MutableMap<String, Parameter> byName = Maps.mutable.empty();
@@ -120,16 +126,32 @@ public final class Weights {
 
     private void initialise(Parameter p, long seed) {
         Tensor t = p.exported(p.group().value());
+        if (t.storage() instanceof Storage.Device) {
+            try (Arena temporary = Arena.ofShared()) {
+                Tensor onHost = Tensor.allocate(temporary, t.name(), t.dtype(), t.shape());
+                initialise(p, onHost, seed);
+                t.copyFrom(onHost);
+            }
+        } else {
+            initialise(p, t, seed);
+        }
+    }
+
+    /** Element i depends on nothing but the seed, the name and i: threads share the work. */
+    private void initialise(Parameter p, Tensor t, long seed) {
         RandomStream random = new RandomStream(seed, Purpose.INITIAL_WEIGHTS, p.name());
         long size = t.size();
-        for (long i = 0; i < size; i++) {
-            t.setFlat(i, switch (p.initialisation()) {
-                case NORMAL, EMBEDDING -> config.initStd() * random.normal(i);
-                case ZERO -> 0;
-                case ONE -> 1;
-                case THETA -> StrictMath.pow(10_000, -2.0 * i / config.hidden());
-            });
-        }
+        LongStream.range(0, Math.ceilDiv(size, CHUNK)).parallel().forEach(chunk -> {
+            long end = Math.min(size, (chunk + 1) * CHUNK);
+            for (long i = chunk * CHUNK; i < end; i++) {
+                t.setFlat(i, switch (p.initialisation()) {
+                    case NORMAL, EMBEDDING -> config.initStd() * random.normal(i);
+                    case ZERO -> 0;
+                    case ONE -> 1;
+                    case THETA -> StrictMath.pow(10_000, -2.0 * i / config.hidden());
+                });
+            }
+        });
         if (p.initialisation() == Initialisation.EMBEDDING && config.padding() >= 0) {
             t.slice(0, config.padding(), config.padding() + 1L).fill(0);
         }

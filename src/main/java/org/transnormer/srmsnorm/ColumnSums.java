@@ -4,8 +4,8 @@ import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /**
  * Adds a sum over tokens to the gradient of a parameter, in F32: columns in parallel, so that threads never meet, and

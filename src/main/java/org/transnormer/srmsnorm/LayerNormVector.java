@@ -5,8 +5,8 @@ import jdk.incubator.vector.FloatVector;
 import org.transnormer.simd.Rows;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /**
  * {@link LayerNorm} on F32 with F64 statistics and sums, gate and residual included, rows in parallel; the gradients of

@@ -6,8 +6,8 @@ import org.transnormer.simd.Rows;
 import org.transnormer.simd.Simd;
 import org.transnormer.simd.VectorSums;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /**
  * {@link RmsNorm} on F32, gate and residual included, rows in parallel; the weight's gradient in a pass of its own,

@@ -23,11 +23,29 @@ public sealed interface Storage {
         }
     }
 
+    /** Memory of a device, known to it by an address. */
+    sealed interface OnDevice extends Storage {
+        Transfer transfer();
+
+        long address();
+    }
+
     /** Memory of a GPU, by its address there, which means nothing to the host. */
-    record Device(long address, long bytes) implements Storage {
+    record Device(Transfer transfer, long address, long bytes) implements OnDevice {
         @Override
         public MemorySegment segment() {
             throw new IllegalStateException("device memory is not read by the host: copy it first");
+        }
+    }
+
+    /**
+     * Memory of a GPU with a twin of the same size on the host, for the few values that both sides touch. The host reads
+     * and writes its own; {@link Tensor#upload} and {@link Tensor#download} make the two agree.
+     */
+    record Mirrored(MemorySegment segment, Transfer transfer, long address) implements OnDevice {
+        @Override
+        public long bytes() {
+            return segment.byteSize();
         }
     }
 

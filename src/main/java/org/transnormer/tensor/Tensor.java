@@ -1,5 +1,6 @@
 package org.transnormer.tensor;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -51,6 +52,20 @@ public final class Tensor {
                     .formatted(name, dtype, Arrays.toString(shape), storage.bytes(), offset));
         }
         return new Tensor(name, dtype, shape.clone(), strides, offset, storage);
+    }
+
+    /** A contiguous tensor in host memory of an arena. */
+    public static Tensor allocate(Arena arena, String name, DType dtype, long... shape) {
+        long size = 1;
+        for (long n : shape) {
+            size = Math.multiplyExact(size, n);
+        }
+        return of(name, dtype, new Storage.Host(arena.allocate(size * dtype.bytes(), HostMemory.ALIGNMENT)), 0, shape);
+    }
+
+    /** A vector of the heap's own, F64. */
+    public static Tensor of(double... values) {
+        return of("values", DType.F64, new Storage.Host(MemorySegment.ofArray(values.clone())), 0, values.length);
     }
 
     public String name() {
@@ -125,6 +140,11 @@ public final class Tensor {
     /** The same elements under another name. */
     public Tensor named(String newName) {
         return new Tensor(newName, dtype, shape, strides, offset, storage);
+    }
+
+    /** The same view of another storage. */
+    public Tensor in(Storage other) {
+        return new Tensor(name, dtype, shape, strides, offset, other);
     }
 
     /** Indices {@code from} (inclusive) to {@code to} (exclusive) along {@code axis}; no copy. */
@@ -234,23 +254,81 @@ public final class Tensor {
         segment().set(INT, (offset + i * strides[0]) * Integer.BYTES, x);
     }
 
-    /** Copies a tensor of the same shape, converting the element type (one rounding). */
+    /**
+     * Copies a tensor of the same shape, converting the element type (one rounding). Between host and device, or inside a
+     * device, in the order of the work enqueued there; a tensor that both sides hold is copied as the host sees it.
+     *
+     * @throws IllegalArgumentException if the shapes differ, or this tensor lies on a device and has gaps
+     */
     public void copyFrom(Tensor other) {
         if (!Arrays.equals(shape, other.shape)) {
             throw new IllegalArgumentException("cannot copy %s into %s".formatted(other, this));
         }
-        if (dtype == other.dtype && isContiguous() && other.isContiguous()) {
-            MemorySegment.copy(other.segment(), other.byteOffset(), segment(), byteOffset(), size() * dtype.bytes());
+        if (!(storage instanceof Storage.Device to)) {
+            copyToHost(other);
             return;
         }
-        long size = size();
-        for (long i = 0; i < size; i++) {
-            setFlat(i, other.getFlat(i));
+        checkGapless();
+        if (dtype == other.dtype && other.isContiguous() && !(other.storage instanceof Storage.Planned)) {
+            long bytes = size() * dtype.bytes();
+            if (other.storage instanceof Storage.Device from) {
+                to.transfer().copy(from.address() + other.byteOffset(), to.address() + byteOffset(), bytes);
+            } else {
+                to.transfer().upload(other.segment().asSlice(other.byteOffset(), bytes), to.address() + byteOffset());
+            }
+            return;
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            Tensor converted = allocate(arena, name, dtype, shape);
+            converted.copyFrom(other);
+            copyFrom(converted);
         }
     }
 
-    /** Sets every element. */
+    private void copyToHost(Tensor other) {
+        if (other.storage instanceof Storage.Device from) {
+            copySpan(other, from);
+        } else if (dtype == other.dtype && isContiguous() && other.isContiguous()) {
+            MemorySegment.copy(other.segment(), other.byteOffset(), segment(), byteOffset(), size() * dtype.bytes());
+        } else {
+            long size = size();
+            for (long i = 0; i < size; i++) {
+                setFlat(i, other.getFlat(i));
+            }
+        }
+    }
+
+    /** Reads a device tensor: straight into place if it can be, else from its first to its last element with the gaps. */
+    private void copySpan(Tensor other, Storage.Device from) {
+        long address = from.address() + other.byteOffset();
+        if (dtype == other.dtype && isContiguous() && other.isContiguous()) {
+            from.transfer().download(address, segment().asSlice(byteOffset(), size() * dtype.bytes()));
+            return;
+        }
+        if (size() == 0) {
+            return;
+        }
+        long span = 1;
+        for (int axis = 0; axis < shape.length; axis++) {
+            span += (other.shape[axis] - 1) * other.strides[axis];
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment whole = arena.allocate(span * other.dtype.bytes(), HostMemory.ALIGNMENT);
+            from.transfer().download(address, whole);
+            copyToHost(new Tensor(other.name, other.dtype, other.shape, other.strides, 0, new Storage.Host(whole)));
+        }
+    }
+
+    /** Sets every element; of a tensor that both host and device hold, the host's. */
     public void fill(double x) {
+        if (storage instanceof Storage.Device device) {
+            checkGapless();
+            if (x != 0) {
+                throw new IllegalArgumentException("%s lies on a device, where only zero is filled in".formatted(this));
+            }
+            device.transfer().zero(device.address() + byteOffset(), size() * dtype.bytes());
+            return;
+        }
         long size = size();
         if (x == 0 && isContiguous()) {
             segment().asSlice(byteOffset(), size * dtype.bytes()).fill((byte) 0);
@@ -258,6 +336,31 @@ public final class Tensor {
         }
         for (long i = 0; i < size; i++) {
             setFlat(i, x);
+        }
+    }
+
+    private void checkGapless() {
+        if (!isContiguous()) {
+            throw new IllegalArgumentException(
+                    "%s lies on a device with gaps and cannot be written whole".formatted(this));
+        }
+    }
+
+    /** Makes the device see what the host wrote; nothing where there is no such pair. The tensor has no gaps. */
+    public void upload() {
+        if (storage instanceof Storage.Mirrored both) {
+            checkGapless();
+            both.transfer().upload(segment().asSlice(byteOffset(), size() * dtype.bytes()),
+                    both.address() + byteOffset());
+        }
+    }
+
+    /** Waits for the device and makes the host see what it wrote; nothing where there is no such pair. */
+    public void download() {
+        if (storage instanceof Storage.Mirrored both) {
+            checkGapless();
+            both.transfer().download(both.address() + byteOffset(),
+                    segment().asSlice(byteOffset(), size() * dtype.bytes()));
         }
     }
 

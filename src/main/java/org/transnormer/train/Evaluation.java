@@ -76,10 +76,12 @@ public final class Evaluation {
             batch.sequences().clear();
             long count = source.next(batch.idBuffer(), batch.targetBuffer(), batch.sequences());
             if (count == 0) {
+                total.download();
                 return new Result(total.get(0) / targets, targets, bytes);
             }
             targets += count;
             resetStarting();
+            batch.upload();
             model.forward(batch, state, Trace.NONE);
             backend.crossEntropy().total(model.losses(batch), total);
         }

@@ -57,10 +57,10 @@ public final class Optimizer {
                     memory.allocate(MemoryKind.OPTIMIZER, "m." + group.name(), dtype, group.size()),
                     memory.allocate(MemoryKind.OPTIMIZER, "v." + group.name(), dtype, group.size())));
         }
-        scalars = memory.allocate(MemoryKind.OPTIMIZER, "optimizer.scalars", DType.F64, Scalar.values().length);
+        scalars = memory.allocate(MemoryKind.DATA, "optimizer.scalars", DType.F64, Scalar.values().length);
         clip = scalars.slice(0, Scalar.CLIP.ordinal(), Scalar.CLIP.ordinal() + 1);
-        total = memory.allocate(MemoryKind.OPTIMIZER, "gradient.total", DType.F64, 1);
-        norm = memory.allocate(MemoryKind.OPTIMIZER, "gradient.norm", DType.F64, 1);
+        total = memory.allocate(MemoryKind.DATA, "gradient.total", DType.F64, 1);
+        norm = memory.allocate(MemoryKind.DATA, "gradient.norm", DType.F64, 1);
     }
 
     /** In the order of the forward. */
@@ -72,7 +72,7 @@ public final class Optimizer {
     public void adoptWeights() {
         for (State s : states) {
             if (s.master() != s.group().value()) {
-                s.master().copyFrom(s.group().value());
+                backend.copy(s.group().value(), s.master());
             }
         }
     }
@@ -89,10 +89,11 @@ public final class Optimizer {
             backend.gradientNorm().partial(s.group().gradient(), total);
         }
         communicator.allReduceSum(total);
-        backend.gradientNorm().apply(total, clipNorm, norm, clip);
         scalars.set(Scalar.LEARNING_RATE.ordinal(), learningRate);
         scalars.set(Scalar.CORRECTION1.ordinal(), 1 - StrictMath.pow(constants.beta1(), step));
         scalars.set(Scalar.CORRECTION2.ordinal(), 1 - StrictMath.pow(constants.beta2(), step));
+        scalars.upload();
+        backend.gradientNorm().apply(total, clipNorm, norm, clip);
         for (State s : states) {
             backend.adamW().step(s.master(), s.group().value(), s.group().gradient(), s.m(), s.v(), constants,
                     s.group().decays(), scalars);
@@ -101,6 +102,7 @@ public final class Optimizer {
 
     /** Global norm of the gradients of the last step, before clipping. */
     public double gradientNorm() {
+        norm.download();
         return norm.get(0);
     }
 }

@@ -83,12 +83,14 @@ public final class Trainer {
         for (int i = 0; i < microBatches.size(); i++) {
             Batch batch = microBatches.get(i);
             batch.countTargets(targets);
+            batch.upload();
             model.forward(batch, null, Trace.NONE);
             backend.crossEntropy().total(model.backward(batch, i > 0, Trace.NONE), total);
         }
         double learningRate = schedule.at(step + 1);
         optimizer.step(step + 1, learningRate);
         step++;
+        total.download();
         Outcome outcome = new Outcome(step, total.get(0) / targets, optimizer.gradientNorm(), learningRate, tokens);
         if (!Double.isFinite(outcome.loss()) || !Double.isFinite(outcome.gradientNorm())) {
             throw diverged("the loss is %s and the gradient norm %s at step %d"

@@ -167,14 +167,18 @@ final class GoldenRun implements AutoCloseable {
             long[] shape = input.shape();
             long last = shape[shape.length - 1];
             long rows = last == 0 ? 0 : input.size() / last;
-            Tensor x = memory.allocate(MemoryKind.DATA, "x", backend.precision().activations(), rows, 1, last);
-            Tensor y = memory.allocate(MemoryKind.DATA, "y", backend.precision().activations(), rows, 1, last);
+            Tensor x =
+                    backend.memory().allocate(MemoryKind.DATA, "x", backend.precision().activations(), rows, 1, last);
+            Tensor y =
+                    backend.memory().allocate(MemoryKind.DATA, "y", backend.precision().activations(), rows, 1, last);
             x.copyFrom(input.reshape(rows, 1, last));
+            x.upload();
             put(GoldenCase.FUNCTION_INPUT, shape).copyFrom(x.reshape(shape));
             String function = name.substring(GoldenCase.FUNCTIONS.length());
             if (rows > 0) {
                 backend.activation().forward(ActivationFunction.released(function), x, y);
             }
+            y.download();
             put(name, shape).copyFrom(y.reshape(shape));
         }
     }
@@ -199,6 +203,7 @@ final class GoldenRun implements AutoCloseable {
         }
         // no target at all: the loss is 0/0 as in the released code, and there is nothing to learn
         batch.scale().set(0, counted == 0 ? 0 : 1.0 / counted);
+        batch.upload();
         return batch;
     }
 
@@ -221,8 +226,9 @@ final class GoldenRun implements AutoCloseable {
         Tensor losses = trained.losses(batch);
         put("token_losses", sequences, tokens - 1L)
                 .copyFrom(losses.reshape(sequences, tokens).slice(1, 0, tokens - 1L));
-        Tensor total = memory.allocate(MemoryKind.DATA, "total", DType.F64, 1);
+        Tensor total = backend.memory().allocate(MemoryKind.DATA, "total", DType.F64, 1);
         backend.crossEntropy().total(losses, total);
+        total.download();
         put("loss").setFlat(0, total.get(0) / counted(batch));
     }
 

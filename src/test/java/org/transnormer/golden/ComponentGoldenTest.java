@@ -41,7 +41,6 @@ import org.transnormer.product.Product;
 import org.transnormer.product.ProductScalar;
 import org.transnormer.product.ProductVector;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.srmsnorm.LayerNormScalar;
 import org.transnormer.srmsnorm.LayerNormVector;
 import org.transnormer.srmsnorm.Norm;
@@ -53,6 +52,7 @@ import org.transnormer.srmsnorm.SrmsNormVector;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /** Every twin against the results that golden-tests/generate/components.py worked out in NumPy. */
 class ComponentGoldenTest {

@@ -4,9 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import net.jqwik.api.Example;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 import org.transnormer.testing.SameBits;
 import org.transnormer.testing.TestTensors;
 import org.transnormer.testing.Values;

@@ -4,9 +4,9 @@ import net.jqwik.api.Group;
 import net.jqwik.api.lifecycle.AfterContainer;
 import net.jqwik.api.lifecycle.BeforeContainer;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Workspace;
 
 class LinearVectorTest {
     static HostMemory memory;

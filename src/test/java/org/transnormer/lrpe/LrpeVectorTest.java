@@ -6,10 +6,10 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.lifecycle.AfterContainer;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 import org.transnormer.testing.Values;
 
 class LrpeVectorTest implements LrpeContract {

@@ -2,9 +2,9 @@ package org.transnormer.srmsnorm;
 
 import net.jqwik.api.Example;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Workspace;
 import org.transnormer.testing.SameBits;
 import org.transnormer.testing.Values;
 

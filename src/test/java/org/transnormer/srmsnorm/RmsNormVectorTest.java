@@ -2,9 +2,9 @@ package org.transnormer.srmsnorm;
 
 import net.jqwik.api.lifecycle.AfterContainer;
 import org.transnormer.simd.Workers;
-import org.transnormer.simd.Workspace;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Workspace;
 
 class RmsNormVectorTest implements RmsNormContract, NormVectorContract {
     private static final Workers WORKERS = new Workers(2);

@@ -1,11 +1,7 @@
-package org.transnormer.simd;
+package org.transnormer.tensor;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.transnormer.tensor.DType;
-import org.transnormer.tensor.Memory;
-import org.transnormer.tensor.MemoryKind;
-import org.transnormer.tensor.Tensor;
 
 /**
  * Scratch memory that all components of a backend share: components run one after another, so each may use all of it.

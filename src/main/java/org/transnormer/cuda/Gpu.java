@@ -1,0 +1,92 @@
+package org.transnormer.cuda;
+
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+
+/**
+ * What every CUDA twin works with: a device, one stream on which everything is enqueued in order, and the kernels. Used
+ * by the thread that opened it.
+ */
+public final class Gpu implements AutoCloseable {
+    private final Context context;
+    private final Stream stream;
+    private final KernelCache cache;
+    private final Map<String, KernelModule> modules = new HashMap<>();
+
+    private Gpu(Context context, KernelCache cache) {
+        this.context = context;
+        this.cache = cache;
+        stream = Stream.of(context);
+    }
+
+    /**
+     * Opens the GPU of {@code -Dtnl.device}, else the first one.
+     *
+     * @throws org.transnormer.EnvironmentException if there is none, or it is too old, or a library is missing
+     */
+    public static Gpu open() {
+        // Everything that a step will need is looked for now.
+        KernelCompiler.load();
+        CublasLt.load();
+        return new Gpu(Context.open(Device.of(Integer.getInteger("tnl.device", 0))), KernelCache.standard());
+    }
+
+    public Device device() {
+        return context.device();
+    }
+
+    public Context context() {
+        return context;
+    }
+
+    public Stream stream() {
+        return stream;
+    }
+
+    /** Compiles what the cache does not hold of several sources at once, since one takes up to seconds. */
+    public void compile(List<String> stems) {
+        String architecture = device().architecture();
+        List<CompletableFuture<byte[]>> codes = stems.stream().map(stem -> CompletableFuture.supplyAsync(
+                () -> cache.load(KernelSource.resource(stem), List.of(), architecture))).toList();
+        for (int i = 0; i < codes.size(); i++) {
+            String stem = stems.get(i);
+            byte[] code = joined(codes.get(i));
+            modules.computeIfAbsent(stem, _ -> KernelModule.load(context, stem, code));
+        }
+    }
+
+    private static byte[] joined(CompletableFuture<byte[]> code) {
+        try {
+            return code.join();
+        } catch (CompletionException e) {
+            if (e.getCause() instanceof RuntimeException cause) {
+                throw cause;
+            }
+            throw e;
+        }
+    }
+
+    /**
+     * A kernel of {@code cuda/<stem>.cu}.
+     *
+     * @param parameters the types of its parameters, which are compared with those of the code
+     */
+    public Kernel kernel(String stem, String name, ArgumentType... parameters) {
+        return modules.computeIfAbsent(stem, _ -> KernelModule.load(context, cache, KernelSource.resource(stem)))
+                .kernel(name, parameters);
+    }
+
+    /** A launch of a kernel of {@code cuda/<stem>.cu}, to be prepared once and used again and again. */
+    public Launch launch(String stem, String name, ArgumentType... parameters) {
+        return Launch.of(context, kernel(stem, name, parameters));
+    }
+
+    /** Frees everything that was made on this device. Idempotent. */
+    @Override
+    public void close() {
+        context.close();
+    }
+}
