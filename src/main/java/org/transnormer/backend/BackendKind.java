@@ -3,7 +3,9 @@ package org.transnormer.backend;
 import java.util.List;
 import java.util.Locale;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.MemoryPlan;
+import org.transnormer.tensor.PlanMemory;
 
 /** The backends by name, and the types that each can compute in. */
 public enum BackendKind {
@@ -41,14 +43,33 @@ public enum BackendKind {
     }
 
     /**
-     * Opens it.
+     * Opens it, with memory that is taken as it is asked for.
      *
      * @param threads of the vector backend
+     * @throws org.transnormer.EnvironmentException if this machine does not have what it needs
      */
-    public Backend open(Precision precision, Memory memory, int threads) {
+    public Backend open(Precision precision, int threads) {
+        return open(precision, threads, new MemoryPlan());
+    }
+
+    /**
+     * Opens it; a GPU's memory is taken at once.
+     *
+     * @param plan what {@link #plan} counted
+     * @throws org.transnormer.tensor.OutOfMemoryException if it is not there
+     */
+    public Backend open(Precision precision, int threads, MemoryPlan plan) {
         return switch (this) {
-            case SCALAR -> new ScalarBackend(precision, memory);
-            case VECTOR -> new VectorBackend(precision, memory, threads);
+            case SCALAR -> new ScalarBackend(precision, new HostMemory());
+            case VECTOR -> new VectorBackend(precision, new HostMemory(), threads);
+        };
+    }
+
+    /** Opens it without memory: what is constructed on it is counted in the plan of its memory. */
+    public Backend plan(Precision precision, int threads) {
+        return switch (this) {
+            case SCALAR -> new ScalarBackend(precision, new PlanMemory());
+            case VECTOR -> new VectorBackend(precision, new PlanMemory(), threads);
         };
     }
 

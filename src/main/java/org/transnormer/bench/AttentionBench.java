@@ -10,7 +10,6 @@ import org.transnormer.decay.DecaySchedule;
 import org.transnormer.decay.DecayTemperature;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 
@@ -42,7 +41,7 @@ public record AttentionBench(int heads, int headDim) {
     /** Measures all lengths in turns. */
     public List<Result> run(List<Long> lengths, BackendKind kind, Precision precision, int threads, double seconds) {
         long most = lengths.stream().mapToLong(Long::longValue).max().orElseThrow();
-        try (HostMemory memory = new HostMemory(); Backend backend = kind.open(precision, memory, threads)) {
+        try (Backend backend = kind.open(precision, threads)) {
             Tensor q = random(backend, "q", most);
             Tensor k = random(backend, "k", most);
             Tensor v = random(backend, "v", most);

@@ -12,7 +12,7 @@ import org.transnormer.model.ModelConfig;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
-import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Memory;
 
 /**
  * Token by token at different positions of a text. The recurrence takes the same time and the same memory at each.
@@ -41,18 +41,18 @@ public record DecodeBench(ModelConfig config) {
     /** Reads up to each position, then decodes from each in turns. */
     public List<Result> run(List<Integer> positions, BackendKind kind, Precision precision, int threads,
             double seconds) {
-        try (HostMemory memory = new HostMemory(); Backend backend = kind.open(precision, memory, threads)) {
-            Weights weights = new Weights(config, precision, memory, false);
+        try (Backend backend = kind.open(precision, threads)) {
+            Weights weights = new Weights(config, precision, backend.memory(), false);
             weights.initialise(1);
             TransNormer model = new TransNormer(backend, Communicator.single(), config, weights,
                     TransNormer.Mode.INFERENCE, CHUNK);
             RobustInference inference = new RobustInference(backend, model, positions.size() + 1);
             backend.commit();
-            return run(positions, inference, memory, seconds);
+            return run(positions, inference, backend.memory(), seconds);
         }
     }
 
-    private List<Result> run(List<Integer> positions, RobustInference inference, HostMemory memory, double seconds) {
+    private List<Result> run(List<Integer> positions, RobustInference inference, Memory memory, double seconds) {
         int[] work = {positions.size()};
         int[] token = {1};
         Runnable decode = () -> inference.decode(work, token);

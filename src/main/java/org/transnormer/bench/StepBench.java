@@ -16,7 +16,6 @@ import org.transnormer.model.ModelConfig;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.train.Optimizer;
 import org.transnormer.train.Trainer;
@@ -93,11 +92,11 @@ public record StepBench(ModelConfig config, int rows, long length) {
 
     /** Times steps. */
     public Result run(BackendKind kind, Precision precision, int threads, double seconds) {
-        try (HostMemory memory = new HostMemory(); Backend backend = kind.open(precision, memory, threads)) {
+        try (Backend backend = kind.open(precision, threads)) {
             Trainer trainer = trainer(backend);
             Timing timing = Timing.of(seconds, trainer::next);
             double allocated = HeapAllocation.bytesPerCall(Math.clamp(timing.rounds(), 1, 20), trainer::next);
-            return new Result(timing, allocated, memory.plan());
+            return new Result(timing, allocated, backend.memory().plan());
         }
     }
 
@@ -105,13 +104,12 @@ public record StepBench(ModelConfig config, int rows, long length) {
     public List<Part> profile(BackendKind kind, Precision precision, int threads, double seconds) {
         Map<String, Sum> sums = new TreeMap<>();
         long[] allocated = new long[1];
-        try (HostMemory memory = new HostMemory();
-                Backend backend = new ObservedBackend(kind.open(precision, memory, threads),
-                        (component, method, arguments, nanos) -> {
-                            long heap = HeapAllocation.total() - allocated[0];
-                            sums.computeIfAbsent(component + "." + method, name -> new Sum()).add(nanos, heap);
-                            allocated[0] = HeapAllocation.total();
-                        })) {
+        try (Backend backend = new ObservedBackend(kind.open(precision, threads),
+                (component, method, arguments, nanos) -> {
+                    long heap = HeapAllocation.total() - allocated[0];
+                    sums.computeIfAbsent(component + "." + method, name -> new Sum()).add(nanos, heap);
+                    allocated[0] = HeapAllocation.total();
+                })) {
             Trainer trainer = trainer(backend);
             int steps = Timing.of(seconds / 2, trainer::next).rounds();
             sums.clear();

@@ -4,7 +4,7 @@ import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.MemoryPlan;
 import picocli.CommandLine.Option;
 
 /** Which backend computes, in which type, with how many threads. */
@@ -41,8 +41,19 @@ final class BackendOptions {
         return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
     }
 
-    Backend open(Memory memory) {
-        return kind().open(precision(), memory, threads());
+    /** With memory that is taken as it is asked for. */
+    Backend open() {
+        return kind().open(precision(), threads());
+    }
+
+    /** With the memory of a plan. */
+    Backend open(MemoryPlan plan) {
+        return kind().open(precision(), threads(), plan);
+    }
+
+    /** Without memory, to count it. */
+    Backend plan() {
+        return kind().plan(precision(), threads());
     }
 
     /**

@@ -10,7 +10,6 @@ import org.transnormer.data.BundledCorpus;
 import org.transnormer.data.EvaluationBatches;
 import org.transnormer.data.TokenDataset;
 import org.transnormer.model.ModelConfig;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.train.Evaluation;
 import org.transnormer.train.ModelSource;
 import org.transnormer.train.RunData;
@@ -54,8 +53,7 @@ final class EvalCommand implements Callable<Integer> {
     public Integer call() {
         PrintWriter out = spec.commandLine().getOut();
         try (ModelSource source = ModelSource.open(path);
-                HostMemory memory = new HostMemory();
-                Backend backend = backendOptions.open(memory)) {
+                Backend backend = backendOptions.open()) {
             source.notes().forEach(note -> out.println("note: " + note));
             out.printf("model: %s, %,d parameters%n", source.folder(), source.config().parameterCount());
             out.println(backendOptions.describe(backend));

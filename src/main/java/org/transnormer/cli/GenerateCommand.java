@@ -12,7 +12,6 @@ import org.transnormer.inference.Generator;
 import org.transnormer.inference.RobustInference;
 import org.transnormer.inference.Sampler;
 import org.transnormer.inference.SamplerConfig;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.train.ModelSource;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -104,8 +103,7 @@ final class GenerateCommand implements Callable<Integer> {
         String beginning = prompt.read();
         PrintWriter err = spec.commandLine().getErr();
         try (ModelSource source = ModelSource.open(path);
-                HostMemory memory = new HostMemory();
-                Backend backend = backendOptions.open(memory)) {
+                Backend backend = backendOptions.open()) {
             int promptTokens = source.tokenizer().encode(beginning).size() + 1;
             // the last token is printed, not read
             source.config().checkSequence(promptTokens + tokens - 1L);

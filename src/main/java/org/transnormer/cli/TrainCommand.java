@@ -13,8 +13,6 @@ import org.transnormer.backend.Backend;
 import org.transnormer.checkpoint.HfConfig;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Preset;
-import org.transnormer.tensor.HostMemory;
-import org.transnormer.tensor.PlanMemory;
 import org.transnormer.tokenizer.ByteTokenizer;
 import org.transnormer.tokenizer.Tokenizer;
 import org.transnormer.train.ModelFolder;
@@ -154,7 +152,7 @@ final class TrainCommand implements Callable<Integer> {
         }
         MemoryReport report = plan(config, settings, data);
         PrintWriter out = spec.commandLine().getOut();
-        try (HostMemory memory = new HostMemory(); Backend backend = backendOptions.open(memory)) {
+        try (Backend backend = backendOptions.open(report.plan())) {
             printPlan(settings, config, data, backendOptions.describe(backend), report, out);
             report.check();
             TrainingRun run = new TrainingRun(backend, config, settings, data.train(), data.heldOut());
@@ -232,9 +230,9 @@ final class TrainCommand implements Callable<Integer> {
     }
 
     private MemoryReport plan(ModelConfig config, TrainSettings settings, RunData data) {
-        try (PlanMemory memory = new PlanMemory(); Backend backend = backendOptions.open(memory)) {
+        try (Backend backend = backendOptions.plan()) {
             new TrainingRun(backend, config, settings, data.train(), data.heldOut());
-            return new MemoryReport(memory.plan());
+            return new MemoryReport(backend.memory().plan());
         }
     }
 

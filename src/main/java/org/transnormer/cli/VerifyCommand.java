@@ -7,7 +7,6 @@ import java.util.concurrent.Callable;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.verify.GoldenCase;
 import org.transnormer.verify.GoldenVerifier;
 import org.transnormer.verify.GoldenVerifier.Outcome;
@@ -55,7 +54,7 @@ final class VerifyCommand implements Callable<Integer> {
         try {
             for (GoldenCase golden : cases) {
                 Outcome outcome =
-                        GoldenVerifier.verify(golden, () -> kind.open(precision, new HostMemory(), workers), unfused);
+                        GoldenVerifier.verify(golden, () -> kind.open(precision, workers), unfused);
                 Report.print(outcome, out);
                 ok &= outcome.ok();
             }

@@ -15,7 +15,6 @@ import org.transnormer.decay.DecayTemperature;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.srmsnorm.NormType;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.train.Trainer;
 
@@ -31,7 +30,7 @@ class StepBenchTest {
     void theProductsCountedAreThoseThatAStepComputes() {
         double[] flops = new double[1];
         try (ObservedBackend backend = new ObservedBackend(
-                BackendKind.SCALAR.open(Precision.F32, new HostMemory(), 1), (component, method, arguments, nanos) -> {
+                BackendKind.SCALAR.open(Precision.F32, 1), (component, method, arguments, nanos) -> {
                     if (component.equals("Linear") && !method.equals("reserve")) {
                         flops[0] += flops(method, arguments);
                     }

@@ -12,7 +12,6 @@ import org.junit.jupiter.params.provider.Arguments;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.verify.GoldenCase;
 import org.transnormer.verify.GoldenVerifier;
 import org.transnormer.verify.GoldenVerifier.Outcome;
@@ -24,8 +23,9 @@ class ModelGoldenTest {
         try (Stream<Path> files = Files.list(Path.of("golden-tests", "model"))) {
             List<Path> cases = files.filter(file -> file.toString().endsWith(".safetensors")).sorted().toList();
             assertThat(cases).hasSize(5);
-            return cases.stream().flatMap(file -> Stream.of(BackendKind.values()).flatMap(kind -> kind.dtypes().stream()
-                    .map(dtype -> Arguments.of(file, kind, dtype))));
+            return cases.stream().flatMap(
+                    file -> Stream.of(BackendKind.SCALAR, BackendKind.VECTOR).flatMap(kind -> kind.dtypes().stream()
+                            .map(dtype -> Arguments.of(file, kind, dtype))));
         }
     }
 
@@ -34,7 +34,7 @@ class ModelGoldenTest {
     void everyTensorAgrees(Path file, BackendKind kind, DType dtype) {
         try (GoldenCase golden = GoldenCase.read(List.of(file)).getFirst()) {
             Outcome outcome = GoldenVerifier.verify(golden,
-                    () -> kind.open(kind.precision(dtype), new HostMemory(), 2), false);
+                    () -> kind.open(kind.precision(dtype), 2), false);
             assertThat(outcome.first()).isEmpty();
             assertThat(outcome.rows()).hasSizeGreaterThan(25);
         }

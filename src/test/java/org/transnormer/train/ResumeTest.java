@@ -13,7 +13,6 @@ import org.transnormer.backend.Precision;
 import org.transnormer.data.TokenDataset;
 import org.transnormer.model.ParameterGroup;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.testing.SameBits;
 import org.transnormer.tokenizer.ByteTokenizer;
@@ -77,7 +76,7 @@ class ResumeTest {
     private static List<String> part(BackendKind kind, DType dtype, TrainSettings settings, RunFolder from, int first,
             int last, RunFolder to, List<String> outcomes) {
         Precision precision = kind.precision(dtype);
-        try (HostMemory memory = new HostMemory(); Backend backend = kind.open(precision, memory, 2)) {
+        try (Backend backend = kind.open(precision, 2)) {
             TrainingRun run = TinyRun.start(backend, settings, TinyRun.data());
             if (from != null) {
                 spoil(run);
