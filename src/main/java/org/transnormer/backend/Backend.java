@@ -60,6 +60,15 @@ public sealed interface Backend extends AutoCloseable permits ObservedBackend, S
     Tensor readable(Tensor x);
 
     /**
+     * Prepares work that will be done again and again on the same tensors with other values in them. It was done once
+     * before, so that nothing in it allocates.
+     *
+     * @param work calls of this backend's components that read nothing on the host
+     * @return enqueues the work
+     */
+    Runnable record(Runnable work);
+
+    /**
      * Takes the scratch memory that the compositions built on this backend have announced, so that no later call
      * allocates. Called once, when everything is constructed.
      */

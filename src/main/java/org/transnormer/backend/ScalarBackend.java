@@ -142,6 +142,11 @@ public final class ScalarBackend implements Backend {
     }
 
     @Override
+    public Runnable record(Runnable work) {
+        return work;
+    }
+
+    @Override
     public void commit() {
         // the spec needs no scratch memory
     }

@@ -166,6 +166,11 @@ public final class VectorBackend implements Backend {
     }
 
     @Override
+    public Runnable record(Runnable work) {
+        return work;
+    }
+
+    @Override
     public void commit() {
         workspace.commit();
     }

@@ -17,6 +17,10 @@ public final class RobustInference {
     private final TransNormer model;
     private final DecodeState state;
     private final Batch batch;
+    /** How many sequences the last decoding step had, and that step as a recording, if it was the second in a row. */
+    private int recordedCount;
+    private Runnable recorded;
+    private Tensor logits;
 
     /** @param slots how many sequences are kept at a time */
     public RobustInference(Backend backend, TransNormer model, int slots) {
@@ -66,10 +70,13 @@ public final class RobustInference {
     public Tensor decode(int[] slots, int[] tokens) {
         batch.sequences().clear();
         for (int i = 0; i < slots.length; i++) {
+            model.config().checkSequence(state.position(slots[i]) + 1);
             append(slots[i], tokens, i, 1);
         }
-        forward();
-        return backend.readable(model.logits(slots.length, 0, slots.length));
+        batch.upload();
+        step(slots.length);
+        advance();
+        return backend.readable(logits);
     }
 
     private void append(int slot, int[] tokens, int from, int count) {
@@ -88,9 +95,33 @@ public final class RobustInference {
         return token;
     }
 
+    /** One token of each of {@code count} sequences: what is enqueued depends on their number only. */
+    private void step(int count) {
+        if (recordedCount == count && recorded == null) {
+            recorded = backend.record(() -> enqueueStep(count));
+        } else if (recordedCount != count) {
+            recordedCount = count;
+            recorded = null;
+        }
+        if (recorded == null) {
+            enqueueStep(count);
+        } else {
+            recorded.run();
+        }
+    }
+
+    private void enqueueStep(int count) {
+        model.forward(batch, state, Trace.NONE);
+        logits = model.logits(count, 0, count);
+    }
+
     private void forward() {
         batch.upload();
         model.forward(batch, state, Trace.NONE);
+        advance();
+    }
+
+    private void advance() {
         for (int i = 0; i < batch.sequences().count(); i++) {
             state.advance(batch.sequences().slot(i), batch.sequences().length(i));
         }
