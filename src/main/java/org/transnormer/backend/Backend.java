@@ -4,6 +4,7 @@ import org.transnormer.activation.Activation;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.GradientNorm;
 import org.transnormer.embedding.Embedding;
+import org.transnormer.lightning.FeatureAttention;
 import org.transnormer.lightning.LightningAttention;
 import org.transnormer.linear.Linear;
 import org.transnormer.loss.CrossEntropy;
@@ -32,6 +33,8 @@ public sealed interface Backend extends AutoCloseable permits ObservedBackend, S
     Lrpe lrpe();
 
     LightningAttention lightning();
+
+    FeatureAttention attention();
 
     Linear linear();
 

@@ -8,6 +8,8 @@ import org.transnormer.activation.Activation;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.GradientNorm;
 import org.transnormer.embedding.Embedding;
+import org.transnormer.lightning.ComposedAttention;
+import org.transnormer.lightning.FeatureAttention;
 import org.transnormer.lightning.LightningAttention;
 import org.transnormer.linear.Linear;
 import org.transnormer.loss.CrossEntropy;
@@ -48,6 +50,7 @@ public final class ObservedBackend implements Backend {
     private final Map<NormType, Norm> norms = new EnumMap<>(NormType.class);
     private final Lrpe lrpe;
     private final LightningAttention lightning;
+    private final FeatureAttention attention;
     private final Linear linear;
     private final Activation activation;
     private final Product product;
@@ -67,6 +70,9 @@ public final class ObservedBackend implements Backend {
         lightning = observed(LightningAttention.class, backend.lightning());
         linear = observed(Linear.class, backend.linear());
         activation = observed(Activation.class, backend.activation());
+        attention = backend.attention() instanceof ComposedAttention composed
+                ? composed.outOf(activation, lrpe, lightning)
+                : observed(FeatureAttention.class, backend.attention());
         product = observed(Product.class, backend.product());
         embedding = observed(Embedding.class, backend.embedding());
         crossEntropy = observed(CrossEntropy.class, backend.crossEntropy());
@@ -118,6 +124,11 @@ public final class ObservedBackend implements Backend {
     @Override
     public LightningAttention lightning() {
         return lightning;
+    }
+
+    @Override
+    public FeatureAttention attention() {
+        return attention;
     }
 
     @Override

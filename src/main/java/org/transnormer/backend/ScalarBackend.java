@@ -8,6 +8,8 @@ import org.transnormer.adamw.GradientNorm;
 import org.transnormer.adamw.GradientNormScalar;
 import org.transnormer.embedding.Embedding;
 import org.transnormer.embedding.EmbeddingScalar;
+import org.transnormer.lightning.ComposedAttention;
+import org.transnormer.lightning.FeatureAttention;
 import org.transnormer.lightning.LightningAttention;
 import org.transnormer.lightning.LightningRecurrent;
 import org.transnormer.linear.Linear;
@@ -38,6 +40,7 @@ public final class ScalarBackend implements Backend {
     private final Norm layerNorm = new LayerNormScalar();
     private final Lrpe lrpe = new LrpeScalar();
     private final LightningAttention lightning;
+    private final ComposedAttention attention;
     private final Linear linear = new LinearScalar();
     private final Activation activation = new ActivationScalar();
     private final Product product = new ProductScalar();
@@ -55,6 +58,7 @@ public final class ScalarBackend implements Backend {
         this.precision = precision;
         this.memory = memory;
         this.lightning = lightning;
+        attention = new ComposedAttention(activation, lrpe, lightning, memory);
     }
 
     @Override
@@ -89,6 +93,11 @@ public final class ScalarBackend implements Backend {
     @Override
     public LightningAttention lightning() {
         return lightning;
+    }
+
+    @Override
+    public FeatureAttention attention() {
+        return attention;
     }
 
     @Override
@@ -148,7 +157,7 @@ public final class ScalarBackend implements Backend {
 
     @Override
     public void commit() {
-        // the spec needs no scratch memory
+        attention.commit();
     }
 
     @Override

@@ -8,6 +8,8 @@ import org.transnormer.adamw.GradientNorm;
 import org.transnormer.adamw.GradientNormVector;
 import org.transnormer.embedding.Embedding;
 import org.transnormer.embedding.EmbeddingVector;
+import org.transnormer.lightning.ComposedAttention;
+import org.transnormer.lightning.FeatureAttention;
 import org.transnormer.lightning.LightningAttention;
 import org.transnormer.lightning.LightningVector;
 import org.transnormer.linear.Linear;
@@ -44,6 +46,7 @@ public final class VectorBackend implements Backend {
     private final Norm layerNorm;
     private final Lrpe lrpe;
     private final LightningAttention lightning;
+    private final ComposedAttention attention;
     private final Linear linear;
     private final Activation activation;
     private final Product product;
@@ -73,6 +76,7 @@ public final class VectorBackend implements Backend {
         lightning = new LightningVector(workers, workspace);
         linear = new LinearVector(workers, workspace);
         activation = new ActivationVector(workers);
+        attention = new ComposedAttention(activation, lrpe, lightning, memory);
         product = new ProductVector(workers);
         embedding = new EmbeddingVector(workers);
         crossEntropy = new CrossEntropyVector(workers);
@@ -113,6 +117,11 @@ public final class VectorBackend implements Backend {
     @Override
     public LightningAttention lightning() {
         return lightning;
+    }
+
+    @Override
+    public FeatureAttention attention() {
+        return attention;
     }
 
     @Override
@@ -173,6 +182,7 @@ public final class VectorBackend implements Backend {
     @Override
     public void commit() {
         workspace.commit();
+        attention.commit();
     }
 
     @Override

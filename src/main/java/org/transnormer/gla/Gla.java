@@ -5,6 +5,7 @@ import org.transnormer.backend.Backend;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.srmsnorm.NormLayer;
+import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Trace;
 
@@ -91,8 +92,8 @@ public final class Gla implements TokenMixer {
         int sequences = (int) Math.min(tokens, Integer.MAX_VALUE);
         backend.linear().reserve(tokens, parameters.qkvu().dim(1), parameters.qkvu().dim(0));
         backend.linear().reserve(tokens, parameters.out().dim(1), parameters.out().dim(0));
-        backend.lrpe().reserve(tokens, settings.heads(), settings.headDim());
-        backend.lightning().reserve(tokens, sequences, settings.heads(), (int) keyDim(), settings.headDim());
+        backend.attention().reserve(backend.precision().activations(), tokens, sequences, settings.heads(),
+                settings.headDim(), settings.headDim(), parameters.theta() != null, gradients != null);
     }
 
     @Override
@@ -107,15 +108,14 @@ public final class Gla implements TokenMixer {
         scratch.bind(x.dim(0));
         tokenNorm.forward(x, saved.tokenStatistics, null, scratch.normed);
         backend.linear().forward(scratch.normed, parameters.qkvu(), parameters.qkvuBias(), null, saved.qkvu);
-        features(sequences);
-        backend.lightning().forward(queries(), keys(), saved.v, rates, sequences, mask, initial,
-                saved.attentionHeads, last);
+        if (trace.composed()) {
+            attendByParts(sequences, mask, initial, last, trace, name);
+        } else {
+            backend.attention().forward(saved.q, saved.k, saved.v, settings.activation(), parameters.theta(), rates,
+                    sequences, mask, initial, saved.attentionHeads, last);
+        }
         if (trace.active()) {
             trace.record(name + ".token_norm", scratch.normed);
-            if (parameters.theta() != null) {
-                trace.record(name + ".lrpe_q", scratch.doubledQ);
-                trace.record(name + ".lrpe_k", scratch.doubledK);
-            }
             trace.record(name + ".attn", saved.attention);
         }
         if (trace.composed() && settings.gated()) {
@@ -143,20 +143,9 @@ public final class Gla implements TokenMixer {
         backend.linear().backwardInput(dy, parameters.out(), scratch.dattention, false);
         outputNorm.backward(saved.attention, saved.outputStatistics, saved.u, scratch.dattention, scratch.sums, null,
                 scratch.dattention, scratch.du);
-        features(sequences);
-        boolean lrpe = parameters.theta() != null;
-        backend.lightning().backward(queries(), keys(), saved.v, rates, sequences, mask, initial,
-                scratch.dattentionHeads, null, lrpe ? scratch.dDoubledQ : scratch.dq,
-                lrpe ? scratch.dDoubledK : scratch.dk, scratch.dv, null);
-        if (lrpe) {
-            Tensor positions = sequences.positions();
-            backend.lrpe().backward(scratch.activatedQ, parameters.theta(), positions, scratch.dDoubledQ, scratch.dq,
-                    gradients.theta());
-            backend.lrpe().backward(scratch.activatedK, parameters.theta(), positions, scratch.dDoubledK, scratch.dk,
-                    gradients.theta());
-        }
-        backend.activation().backward(settings.activation(), saved.q, scratch.dq, scratch.dq);
-        backend.activation().backward(settings.activation(), saved.k, scratch.dk, scratch.dk);
+        backend.attention().backward(saved.q, saved.k, saved.v, settings.activation(), parameters.theta(), rates,
+                sequences, mask, initial, scratch.dattentionHeads, null, scratch.dq, scratch.dk, scratch.dv,
+                gradients.theta(), null);
         tokenNorm.reapply(x, saved.tokenStatistics, null, scratch.normed);
         backend.linear().backwardWeight(scratch.normed, scratch.dqkvu, gradients.qkvu(), gradients.qkvuBias(),
                 accumulate);
@@ -165,14 +154,30 @@ public final class Gla implements TokenMixer {
         tokenNorm.backward(x, saved.tokenStatistics, null, scratch.normed, scratch.sums, dy, dx, null);
     }
 
-    /** φ and LRPE of the projection's q and k, into scratch. */
-    private void features(Sequences sequences) {
-        backend.activation().forward(settings.activation(), saved.q, scratch.activatedQ);
-        backend.activation().forward(settings.activation(), saved.k, scratch.activatedK);
-        if (parameters.theta() != null) {
-            backend.lrpe().forward(scratch.activatedQ, parameters.theta(), sequences.positions(), scratch.doubledQ);
-            backend.lrpe().forward(scratch.activatedK, parameters.theta(), sequences.positions(), scratch.doubledK);
+    /** The attention out of its parts, in memory of their own: for a trace that wants to see what a fused twin does not write. */
+    private void attendByParts(Sequences sequences, Tensor mask, Tensor initial, Tensor last, Trace trace,
+            String name) {
+        Tensor q = feature(saved.q, sequences, trace, name + ".lrpe_q");
+        Tensor k = feature(saved.k, sequences, trace, name + ".lrpe_k");
+        backend.lightning().forward(q, k, saved.v, rates, sequences, mask, initial, saved.attentionHeads, last);
+    }
+
+    /** LRPE(φ(x)), or φ(x) in layers without LRPE. */
+    private Tensor feature(Tensor x, Sequences sequences, Trace trace, String name) {
+        Tensor activated = temporary("activated", x.dim(2));
+        backend.activation().forward(settings.activation(), x, activated);
+        if (parameters.theta() == null) {
+            return activated;
         }
+        Tensor doubled = temporary("lrpe", 2 * x.dim(2));
+        backend.lrpe().forward(activated, parameters.theta(), sequences.positions(), doubled);
+        trace.record(name, doubled);
+        return doubled;
+    }
+
+    private Tensor temporary(String name, long channels) {
+        return backend.memory().allocate(MemoryKind.WORKSPACE, name, backend.precision().activations(),
+                saved.q.dim(0), settings.heads(), channels);
     }
 
     /** The output projection; the residual is added on one rank only, since the ranks' results are summed. */
@@ -185,13 +190,5 @@ public final class Gla implements TokenMixer {
 
     private long keyDim() {
         return parameters.theta() == null ? settings.headDim() : 2L * settings.headDim();
-    }
-
-    private Tensor queries() {
-        return parameters.theta() == null ? scratch.activatedQ : scratch.doubledQ;
-    }
-
-    private Tensor keys() {
-        return parameters.theta() == null ? scratch.activatedK : scratch.doubledK;
     }
 }

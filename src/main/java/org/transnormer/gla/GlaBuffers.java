@@ -70,12 +70,6 @@ public final class GlaBuffers {
         Tensor normed;
         /** (T, hidden). */
         Tensor gated;
-        /** φ(q), φ(k): (T, H, d_h). */
-        Tensor activatedQ;
-        Tensor activatedK;
-        /** LRPE of them: (T, H, 2 d_h). */
-        Tensor doubledQ;
-        Tensor doubledK;
         Tensor sums;
         /** Gradient of the gated output and then of the attention output, (T, hidden) and (T, H, d_h). */
         Tensor dattention;
@@ -86,40 +80,23 @@ public final class GlaBuffers {
         Tensor dk;
         Tensor dv;
         Tensor du;
-        Tensor dDoubledQ;
-        Tensor dDoubledK;
         private final Gla.Settings settings;
         private final Buffer normedBuffer;
         private final Buffer gatedBuffer;
-        private final Buffer activatedQBuffer;
-        private final Buffer activatedKBuffer;
-        private final Buffer doubledQBuffer;
-        private final Buffer doubledKBuffer;
         private final Buffer sumsBuffer;
         private final Buffer dattentionBuffer;
         private final Buffer dqkvuBuffer;
-        private final Buffer dDoubledQBuffer;
-        private final Buffer dDoubledKBuffer;
 
         /**
-         * @param lrpe whether any layer uses LRPE
          * @param training whether backward will be called
          */
         public Scratch(Memory memory, Precision precision, Gla.Settings settings, NormType norm, long width,
-                boolean lrpe, boolean training, long maxTokens) {
+                boolean training, long maxTokens) {
             this.settings = settings;
             MemoryKind kind = MemoryKind.ACTIVATIONS;
             DType dtype = precision.activations();
-            int heads = settings.heads();
-            int headDim = settings.headDim();
             normedBuffer = Buffer.allocate(memory, kind, "normed", dtype, maxTokens, width);
             gatedBuffer = Buffer.allocate(memory, kind, "gated", dtype, maxTokens, settings.hidden());
-            activatedQBuffer = Buffer.allocate(memory, kind, "activated q", dtype, maxTokens, heads, headDim);
-            activatedKBuffer = Buffer.allocate(memory, kind, "activated k", dtype, maxTokens, heads, headDim);
-            doubledQBuffer =
-                    lrpe ? Buffer.allocate(memory, kind, "lrpe q", dtype, maxTokens, heads, 2L * headDim) : null;
-            doubledKBuffer =
-                    lrpe ? Buffer.allocate(memory, kind, "lrpe k", dtype, maxTokens, heads, 2L * headDim) : null;
             if (training) {
                 sumsBuffer = Buffer.allocate(memory, kind, "norm.backward sums",
                         NormLayer.statisticsType(norm, precision.accumulation()), maxTokens,
@@ -127,16 +104,10 @@ public final class GlaBuffers {
                 dattentionBuffer = Buffer.allocate(memory, kind, "dattn", dtype, maxTokens, settings.hidden());
                 dqkvuBuffer = Buffer.allocate(memory, kind, "dqkvu", dtype, maxTokens,
                         settings.groups() * settings.hidden());
-                dDoubledQBuffer = lrpe ? Buffer.allocate(memory, kind, "dlrpe q", dtype, maxTokens, heads, 2L * headDim)
-                        : null;
-                dDoubledKBuffer = lrpe ? Buffer.allocate(memory, kind, "dlrpe k", dtype, maxTokens, heads, 2L * headDim)
-                        : null;
             } else {
                 sumsBuffer = null;
                 dattentionBuffer = null;
                 dqkvuBuffer = null;
-                dDoubledQBuffer = null;
-                dDoubledKBuffer = null;
             }
         }
 
@@ -150,10 +121,6 @@ public final class GlaBuffers {
             }
             normed = normedBuffer.rows(tokens);
             gated = gatedBuffer.rows(tokens);
-            activatedQ = activatedQBuffer.rows(tokens);
-            activatedK = activatedKBuffer.rows(tokens);
-            doubledQ = rows(doubledQBuffer, tokens);
-            doubledK = rows(doubledKBuffer, tokens);
             if (dqkvuBuffer != null) {
                 sums = sumsBuffer.rows(tokens);
                 dattention = dattentionBuffer.rows(tokens);
@@ -163,14 +130,8 @@ public final class GlaBuffers {
                 dk = heads(group(dqkvu, 1, settings), settings);
                 dv = heads(group(dqkvu, 2, settings), settings);
                 du = settings.gated() ? group(dqkvu, 3, settings) : null;
-                dDoubledQ = rows(dDoubledQBuffer, tokens);
-                dDoubledK = rows(dDoubledKBuffer, tokens);
             }
         }
-    }
-
-    private static Tensor rows(Buffer buffer, long tokens) {
-        return buffer == null ? null : buffer.rows(tokens);
     }
 
     /** Row group {@code index} of the projection: (T, hidden). */

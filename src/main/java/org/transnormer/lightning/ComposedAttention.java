@@ -4,20 +4,25 @@ import org.transnormer.activation.Activation;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.lrpe.Lrpe;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.Storage;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
-import org.transnormer.tensor.Workspace;
 
 /**
  * {@link FeatureAttention} out of its three parts, each of which rounds what it writes to the type of q. Features are
  * not kept from the forward but computed again. SPEC section 4.1.
  */
 public final class ComposedAttention implements FeatureAttention {
-    private static final long ALIGNMENT = 64;
     private final Activation activation;
     private final Lrpe lrpe;
     private final LightningAttention lightning;
-    private final Workspace workspace;
+    private final Memory memory;
+    private DType dtype;
+    private long reserved;
+    private boolean reservedLrpe;
+    private boolean reservedGradients;
+    /** Flat, in the order of the views below; null where not needed. */
+    private final Tensor[] scratch = new Tensor[6];
     /** φ(q), φ(k): (T, H, d). */
     private Tensor activatedQ;
     private Tensor activatedK;
@@ -27,12 +32,17 @@ public final class ComposedAttention implements FeatureAttention {
     private Tensor dDoubledQ;
     private Tensor dDoubledK;
 
-    /** @param workspace scratch for the features, which the parts do not share: theirs is in use at the same time */
-    public ComposedAttention(Activation activation, Lrpe lrpe, LightningAttention lightning, Workspace workspace) {
+    /** @param memory for the features; taken by {@link #commit} or at the first call, whichever is first */
+    public ComposedAttention(Activation activation, Lrpe lrpe, LightningAttention lightning, Memory memory) {
         this.activation = activation;
         this.lrpe = lrpe;
         this.lightning = lightning;
-        this.workspace = workspace;
+        this.memory = memory;
+    }
+
+    /** The same out of other parts. */
+    public ComposedAttention outOf(Activation otherActivation, Lrpe otherLrpe, LightningAttention otherLightning) {
+        return new ComposedAttention(otherActivation, otherLrpe, otherLightning, memory);
     }
 
     @Override
@@ -59,23 +69,36 @@ public final class ComposedAttention implements FeatureAttention {
     }
 
     @Override
-    public void reserve(DType dtype, long tokens, int sequences, int heads, int d, int dv, boolean withLrpe,
+    public void reserve(DType type, long tokens, int sequences, int heads, int d, int dv, boolean withLrpe,
             boolean training) {
-        workspace.reserve(bytes(dtype, tokens * heads * d, withLrpe, training));
+        grow(type, tokens * heads * d, withLrpe, withLrpe && training);
         lightning.reserve(tokens, sequences, heads, withLrpe ? 2 * d : d, dv);
         if (withLrpe) {
             lrpe.reserve(tokens, heads, d);
         }
     }
 
-    private static long bytes(DType dtype, long elements, boolean withLrpe, boolean training) {
-        long single = padded(dtype, elements);
-        long doubled = padded(dtype, 2 * elements);
-        return 2 * single + (withLrpe ? 2 * doubled : 0) + (withLrpe && training ? 2 * doubled : 0);
+    private void grow(DType type, long elements, boolean withLrpe, boolean gradients) {
+        dtype = dtype == null ? type : dtype;
+        reserved = Math.max(reserved, elements);
+        reservedLrpe |= withLrpe;
+        reservedGradients |= gradients;
     }
 
-    private static long padded(DType dtype, long elements) {
-        return Math.ceilDiv(elements * dtype.bytes(), ALIGNMENT) * ALIGNMENT;
+    /** Takes the memory that was announced. */
+    public void commit() {
+        take(0, "activated q", 1, reserved > 0);
+        take(1, "activated k", 1, reserved > 0);
+        take(2, "lrpe q", 2, reservedLrpe);
+        take(3, "lrpe k", 2, reservedLrpe);
+        take(4, "dlrpe q", 2, reservedGradients);
+        take(5, "dlrpe k", 2, reservedGradients);
+    }
+
+    private void take(int i, String name, long width, boolean needed) {
+        if (needed && (scratch[i] == null || scratch[i].size() < width * reserved)) {
+            scratch[i] = memory.allocate(MemoryKind.ACTIVATIONS, name, dtype, width * reserved);
+        }
     }
 
     private Tensor queries(Tensor theta) {
@@ -100,26 +123,26 @@ public final class ComposedAttention implements FeatureAttention {
 
     /** The views of the scratch memory, made anew only when the shape changes. */
     private void bind(Tensor q, boolean withLrpe, boolean training) {
-        Storage scratch = workspace.get(bytes(q.dtype(), q.size(), withLrpe, training)).storage();
-        boolean bound = activatedQ != null && activatedQ.storage() == scratch && activatedQ.dtype() == q.dtype()
-                && activatedQ.dim(0) == q.dim(0) && activatedQ.dim(1) == q.dim(1) && activatedQ.dim(2) == q.dim(2)
-                && (!withLrpe || doubledQ != null) && (!withLrpe || !training || dDoubledQ != null);
+        boolean gradients = withLrpe && training;
+        boolean bound = activatedQ != null && activatedQ.dtype() == q.dtype() && activatedQ.dim(0) == q.dim(0)
+                && activatedQ.dim(1) == q.dim(1) && activatedQ.dim(2) == q.dim(2) && (!withLrpe || doubledQ != null)
+                && (!gradients || dDoubledQ != null);
         if (bound) {
             return;
         }
-        long single = padded(q.dtype(), q.size());
-        long doubled = padded(q.dtype(), 2 * q.size());
-        activatedQ = view("activated q", q, scratch, 0, 1);
-        activatedK = view("activated k", q, scratch, single, 1);
-        doubledQ = withLrpe ? view("lrpe q", q, scratch, 2 * single, 2) : null;
-        doubledK = withLrpe ? view("lrpe k", q, scratch, 2 * single + doubled, 2) : null;
-        boolean gradients = withLrpe && training;
-        dDoubledQ = gradients ? view("dlrpe q", q, scratch, 2 * single + 2 * doubled, 2) : null;
-        dDoubledK = gradients ? view("dlrpe k", q, scratch, 2 * single + 3 * doubled, 2) : null;
+        grow(q.dtype(), q.size(), withLrpe, gradients);
+        commit();
+        activatedQ = view(0, q, 1);
+        activatedK = view(1, q, 1);
+        doubledQ = view(2, q, 2);
+        doubledK = view(3, q, 2);
+        dDoubledQ = view(4, q, 2);
+        dDoubledK = view(5, q, 2);
     }
 
-    private static Tensor view(String name, Tensor q, Storage scratch, long byteOffset, long width) {
-        return Tensor.of(name, q.dtype(), scratch, byteOffset / q.dtype().bytes(), q.dim(0), q.dim(1),
-                width * q.dim(2));
+    private Tensor view(int i, Tensor q, long width) {
+        Tensor whole = scratch[i];
+        return whole == null ? null
+                : Tensor.of(whole.name(), whole.dtype(), whole.storage(), 0, q.dim(0), q.dim(1), width * q.dim(2));
     }
 }

@@ -93,7 +93,7 @@ public final class TransNormer {
         Gla.Settings settings = new Gla.Settings(config.heads(), config.headDim(), config.attentionActivation(),
                 config.gate() == ModelConfig.Gate.LINEAR);
         GlaBuffers.Scratch glaScratch = new GlaBuffers.Scratch(memory, precision, settings, config.norm(),
-                config.width(), config.lrpeLayers().contains(true), training, maxTokens);
+                config.width(), training, maxTokens);
         SgluBuffers.Scratch sgluScratch = new SgluBuffers.Scratch(memory, precision, config.norm(), config.width(),
                 config.gluWidth(), training, maxTokens);
         GlaBuffers.Saved glaSaved = null;

@@ -96,7 +96,7 @@ public record Comparison(String name, boolean ok, double maxError, long worst, S
         return Arrays.toString(at);
     }
 
-    private static double smallestDenormal(DType dtype) {
+    static double smallestDenormal(DType dtype) {
         return switch (dtype) {
             case F64 -> Double.MIN_VALUE;
             case F32 -> Float.MIN_VALUE;

@@ -23,9 +23,11 @@ public record Tolerance(double c, double rms) {
      * @param unitRoundoff u
      */
     public Comparison compare(String name, Tensor got, Tensor want, Tensor magnitude, double unitRoundoff) {
+        double denormal = Comparison.smallestDenormal(got.dtype());
         return Comparison.of(name, got, want, i -> {
             double terms = Math.abs((magnitude == null ? want : magnitude).getFlat(i));
-            return c * unitRoundoff * terms;
+            // below the normal range each of the c roundings may err by a denormal
+            return c * Math.max(unitRoundoff * terms, terms < Float.MIN_NORMAL ? denormal : 0);
         }, got.size() < RMS_ELEMENTS ? 1 : rms / c);
     }
 }

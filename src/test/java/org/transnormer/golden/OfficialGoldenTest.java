@@ -3,6 +3,7 @@ package org.transnormer.golden;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.nio.file.Path;
+import java.util.Collections;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -33,8 +34,10 @@ class OfficialGoldenTest {
             Outcome outcome = GoldenVerifier.verify(golden,
                     () -> kind.open(kind.precision(dtype), 2), false);
             assertThat(outcome.first()).isEmpty();
-            assertThat(outcome.rows()).filteredOn(Row::composed).hasSize(3 * golden.config().layers())
-                    .allMatch(row -> row.comparison().name().matches(".*(attn_norm|token_mixer|channel_mixer)"));
+            assertThat(outcome.rows()).filteredOn(Row::composed).hasSize(3 * golden.config().layers()
+                    + 2 * Collections.frequency(golden.config().lrpeLayers(), true)).allMatch(
+                            row -> row.comparison()
+                                    .name().matches(".*(lrpe_[qk]|attn_norm|token_mixer|channel_mixer)"));
         }
     }
 

@@ -21,10 +21,10 @@ class ComposedAttentionTest {
     private static final HostMemory MEMORY = new HostMemory();
     private static final Workers WORKERS = new Workers(2);
     private static final ComposedAttention SCALAR = new ComposedAttention(new ActivationScalar(), new LrpeScalar(),
-            new LightningRecurrent(), new Workspace(MEMORY));
+            new LightningRecurrent(), MEMORY);
     private static final Workspace SHARED = new Workspace(MEMORY);
     private static final ComposedAttention VECTOR = new ComposedAttention(new ActivationVector(WORKERS),
-            new LrpeVector(WORKERS, SHARED), new LightningVector(WORKERS, SHARED), new Workspace(MEMORY));
+            new LrpeVector(WORKERS, SHARED), new LightningVector(WORKERS, SHARED), MEMORY);
 
     @AfterContainer
     static void close() {
@@ -91,16 +91,15 @@ class ComposedAttentionTest {
         @Property(tries = 20)
         void scratchIsWhatWasReserved(@ForAll("calls") FeatureCall.Case shape) {
             try (HostMemory memory = new HostMemory(); FeatureCall call = FeatureCall.of(shape, DType.F32)) {
-                Workspace scratch = new Workspace(memory);
                 Workspace parts = new Workspace(MEMORY);
                 ComposedAttention attention = new ComposedAttention(new ActivationVector(WORKERS),
-                        new LrpeVector(WORKERS, parts), new LightningVector(WORKERS, parts), scratch);
+                        new LrpeVector(WORKERS, parts), new LightningVector(WORKERS, parts), memory);
                 attention.reserve(DType.F32, shape.tokens(), shape.lengths().size(), shape.heads(), shape.d(),
                         shape.dv(), shape.lrpe(), true);
-                scratch.commit();
-                long planned = memory.plan().bytes(MemoryKind.WORKSPACE);
+                attention.commit();
+                long planned = memory.plan().bytes(MemoryKind.ACTIVATIONS);
                 call.run(attention);
-                assertThat(memory.plan().bytes(MemoryKind.WORKSPACE)).isEqualTo(planned);
+                assertThat(memory.plan().bytes(MemoryKind.ACTIVATIONS)).isEqualTo(planned);
             }
         }
     }
