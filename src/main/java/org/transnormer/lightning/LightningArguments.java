@@ -11,15 +11,25 @@ final class LightningArguments {
 
     static void forward(Tensor q, Tensor k, Tensor v, Tensor rates, Sequences sequences, Tensor mask, Tensor initial,
             Tensor o, Tensor last) {
+        forward(q, k, v, null, rates, sequences, mask, initial, o, last);
+    }
+
+    /** With θ, which doubles the channels of q and k. */
+    static void forward(Tensor q, Tensor k, Tensor v, Tensor theta, Tensor rates, Sequences sequences, Tensor mask,
+            Tensor initial, Tensor o, Tensor last) {
         long tokens = sequences.tokens();
         long heads = q.rank() == 3 ? q.dim(1) : -1;
-        long keys = q.rank() == 3 ? q.dim(2) : -1;
+        long channels = q.rank() == 3 ? q.dim(2) : -1;
         long values = v.rank() == 3 ? v.dim(2) : -1;
-        shape(q, tokens, heads, keys);
-        shape(k, tokens, heads, keys);
+        shape(q, tokens, heads, channels);
+        shape(k, tokens, heads, channels);
         shape(v, tokens, heads, values);
         shape(o, tokens, heads, values);
         common(rates, sequences, mask, heads);
+        if (theta != null && (theta.rank() != 2 || theta.dim(0) != heads || theta.dim(1) != channels)) {
+            throw wrong(theta, heads, channels);
+        }
+        long keys = theta == null ? channels : 2 * channels;
         state(initial, sequences, heads, keys, values);
         state(last, sequences, heads, keys, values);
     }
