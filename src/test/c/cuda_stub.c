@@ -173,14 +173,14 @@ int cublasLtMatmulAlgoGetHeuristic(void *h, void *d, struct layout *a, struct la
 int cublasLtMatmul(void *h, void *d, const float *alpha, const float *A, struct layout *a, const float *B, struct layout *b,
                    const float *beta, const float *C, struct layout *c, float *D, struct layout *o, const unsigned long *algorithm,
                    void *workspace, size_t n, void *s) {
-    (void) h; (void) d; (void) c; (void) workspace; (void) n; (void) s;
+    (void) h; (void) d; (void) workspace; (void) n; (void) s;
     for (unsigned long j = 0; j < o->columns && algorithm[0] == 42; j++) {
         for (unsigned long i = 0; i < o->rows; i++) {
             float sum = 0;
             for (unsigned long k = 0; k < a->columns; k++) {
                 sum += A[i + k * a->stride] * B[k + j * b->stride];
             }
-            D[i + j * o->stride] = *alpha * sum + (*beta ? *beta * C[i + j * o->stride] : 0);
+            D[i + j * o->stride] = *alpha * sum + (*beta ? *beta * C[i + j * c->stride] : 0);
         }
     }
     RESULT;

@@ -6,36 +6,33 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import org.transnormer.cuda.bindings.cublaslt.CublasLtApi;
-import org.transnormer.tensor.DType;
-import org.transnormer.tensor.Memory;
-import org.transnormer.tensor.MemoryKind;
-import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
-/** NVIDIA's matrix products: the library's handle and the workspace of fixed size that all products of a stream share. */
+/** NVIDIA's matrix products: the library's handle, and scratch memory of a fixed size for all products of a stream. */
 public final class CublasLt extends Owner {
     /** What NVIDIA recommends for compute capability 9.0; fixed, since the algorithm depends on it. */
     static final long WORKSPACE = 32L << 20;
 
     private final Context context;
     private final MemorySegment handle;
-    private final MemorySegment workspace;
+    private final Workspace scratch;
+    private MemorySegment workspace = MemorySegment.NULL;
 
-    private CublasLt(Context context, MemorySegment handle, Tensor workspace) {
+    private CublasLt(Context context, MemorySegment handle, Workspace scratch) {
         super(context);
         this.context = context;
         this.handle = handle;
-        this.workspace = MemorySegment.ofAddress(DevicePtr.of(workspace).address());
+        this.scratch = scratch;
     }
 
-    /** @param memory where the workspace is taken from */
-    public static CublasLt of(Context context, Memory memory) {
+    /** @param scratch where the workspace is, during a product */
+    public static CublasLt of(Context context, Workspace scratch) {
         load();
-        Tensor workspace = memory.allocate(MemoryKind.WORKSPACE, "matmul.workspace", DType.F32,
-                WORKSPACE / DType.F32.bytes());
+        scratch.reserve(WORKSPACE);
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(C_POINTER);
             check("cublasLtCreate", cublasLtCreate(out), null);
-            return new CublasLt(context, out.get(C_POINTER, 0), workspace);
+            return new CublasLt(context, out.get(C_POINTER, 0), scratch);
         }
     }
 
@@ -59,6 +56,10 @@ public final class CublasLt extends Owner {
     }
 
     MemorySegment workspace() {
+        long address = DevicePtr.of(scratch.get(WORKSPACE)).address();
+        if (workspace.address() != address) {
+            workspace = MemorySegment.ofAddress(address);
+        }
         return workspace;
     }
 

@@ -28,14 +28,15 @@ public final class Matmul extends Owner {
     private MemorySegment descriptor = MemorySegment.NULL;
     private MemorySegment layoutA = MemorySegment.NULL;
     private MemorySegment layoutB = MemorySegment.NULL;
+    private MemorySegment layoutC = MemorySegment.NULL;
     private MemorySegment layoutD = MemorySegment.NULL;
     private final MemorySegment algorithm = cublasLtMatmulAlgo_t.allocate(arena);
     /** Of the type that sums have. */
     private final MemorySegment alpha = arena.allocate(C_DOUBLE);
     private final MemorySegment beta = arena.allocate(C_DOUBLE);
-    private final MemorySegment bias = arena.allocate(C_LONG);
     private MemorySegment a = MemorySegment.NULL;
     private MemorySegment b = MemorySegment.NULL;
+    private MemorySegment c = MemorySegment.NULL;
     private MemorySegment d = MemorySegment.NULL;
 
     private Matmul(CublasLt library, MatmulShape shape) {
@@ -51,15 +52,11 @@ public final class Matmul extends Owner {
                 shape.input() == DType.F64 ? CUDA_R_64F() : CUDA_R_32F()));
         describe(CUBLASLT_MATMUL_DESC_TRANSA(), shape.transposeB() ? CUBLAS_OP_T() : CUBLAS_OP_N());
         describe(CUBLASLT_MATMUL_DESC_TRANSB(), shape.transposeA() ? CUBLAS_OP_T() : CUBLAS_OP_N());
-        describe(CUBLASLT_MATMUL_DESC_EPILOGUE(), shape.bias() ? CUBLASLT_EPILOGUE_BIAS()
-                : CUBLASLT_EPILOGUE_DEFAULT());
-        if (shape.bias()) {
-            describe(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE(), type(shape.output()));
-        }
         layoutA = layout(type, shape.transposeA() ? shape.k() : shape.m(), shape.transposeA() ? shape.m() : shape.k(),
                 shape.strideA());
         layoutB = layout(type, shape.transposeB() ? shape.n() : shape.k(), shape.transposeB() ? shape.k() : shape.n(),
                 shape.strideB());
+        layoutC = layout(type(shape.output()), shape.m(), shape.n(), shape.strideC());
         layoutD = layout(type(shape.output()), shape.m(), shape.n(), shape.strideD());
         scale(alpha, 1);
         choose();
@@ -129,7 +126,7 @@ public final class Matmul extends Owner {
             MemorySegment result = cublasLtMatmulHeuristicResult_t.allocate(temporary);
             MemorySegment count = temporary.allocate(C_INT);
             CublasLt.check("cublasLtMatmulAlgoGetHeuristic", cublasLtMatmulAlgoGetHeuristic(library.handle(),
-                    descriptor, layoutB, layoutA, layoutD, layoutD, preference, 1, result, count), shape);
+                    descriptor, layoutB, layoutA, layoutC, layoutD, preference, 1, result, count), shape);
             int state = count.get(C_INT, 0) == 0 ? CUBLAS_STATUS_NOT_SUPPORTED()
                     : cublasLtMatmulHeuristicResult_t.state(result);
             CublasLt.check("cublasLtMatmulAlgoGetHeuristic", state, shape);
@@ -144,47 +141,33 @@ public final class Matmul extends Owner {
                 attribute, value, value.byteSize()), attribute);
     }
 
-    /** D = op(A) op(B) + beta D, for a shape without bias. */
-    public void run(Stream stream, DevicePtr left, DevicePtr right, double betaValue, DevicePtr out) {
-        checkBias(false);
-        enqueue(stream, left, right, betaValue, out);
+    /** D = op(A) op(B). */
+    public void run(Stream stream, DevicePtr left, DevicePtr right, DevicePtr out) {
+        run(stream, left, right, 0, out, out);
     }
 
-    /** D = op(A) op(B) + beta D + bias, for a shape with bias. */
-    public void run(Stream stream, DevicePtr left, DevicePtr right, double betaValue, DevicePtr out,
-            DevicePtr biasVector) {
-        checkBias(true);
-        checkInside("bias", biasVector, 1, shape.n(), shape.n(), shape.output());
-        if (bias.get(C_LONG, 0) != biasVector.address()) {
-            bias.set(C_LONG, 0, biasVector.address());
-            CublasLt.check("cublasLtMatmulDescSetAttribute", cublasLtMatmulDescSetAttribute(descriptor,
-                    CUBLASLT_MATMUL_DESC_BIAS_POINTER(), bias, C_LONG.byteSize()), "bias");
-        }
-        enqueue(stream, left, right, betaValue, out);
-    }
-
-    private void enqueue(Stream stream, DevicePtr left, DevicePtr right, double betaValue,
-            DevicePtr out) {
+    /**
+     * D = op(A) op(B) + beta C.
+     *
+     * @param betaValue where it is 0, C is not read
+     * @param added C, which may be D if it has D's stride, and overlaps it in no other way
+     */
+    public void run(Stream stream, DevicePtr left, DevicePtr right, double betaValue, DevicePtr added, DevicePtr out) {
         checkOpen();
         checkInside("A", left, shape.transposeA() ? shape.k() : shape.m(), shape.transposeA() ? shape.m() : shape.k(),
                 shape.strideA(), shape.input());
         checkInside("B", right, shape.transposeB() ? shape.n() : shape.k(), shape.transposeB() ? shape.k() : shape.n(),
                 shape.strideB(), shape.input());
+        checkInside("C", added, shape.m(), shape.n(), shape.strideC(), shape.output());
         checkInside("D", out, shape.m(), shape.n(), shape.strideD(), shape.output());
         scale(beta, betaValue);
         a = at(a, left);
         b = at(b, right);
+        c = at(c, added);
         d = at(d, out);
         CublasLt.check("cublasLtMatmul", cublasLtMatmul(library.handle(), descriptor, alpha, b, layoutB, a, layoutA,
-                beta, d, layoutD, d, layoutD, algorithm, library.workspace(), CublasLt.WORKSPACE, stream.handle()),
+                beta, c, layoutC, d, layoutD, algorithm, library.workspace(), CublasLt.WORKSPACE, stream.handle()),
                 shape);
-    }
-
-    private void checkBias(boolean given) {
-        if (shape.bias() != given) {
-            throw new IllegalArgumentException("matmul: bias is %s, but the shape has %s".formatted(given ? "given"
-                    : "missing", shape.bias() ? "one" : "none"));
-        }
     }
 
     private void checkInside(String matrix, DevicePtr at, long rows, long columns, long stride, DType dtype) {
@@ -220,6 +203,7 @@ public final class Matmul extends Owner {
     @Override
     void release() {
         destroy("cublasLtMatrixLayoutDestroy", layoutD, CublasLtApi::cublasLtMatrixLayoutDestroy);
+        destroy("cublasLtMatrixLayoutDestroy", layoutC, CublasLtApi::cublasLtMatrixLayoutDestroy);
         destroy("cublasLtMatrixLayoutDestroy", layoutB, CublasLtApi::cublasLtMatrixLayoutDestroy);
         destroy("cublasLtMatrixLayoutDestroy", layoutA, CublasLtApi::cublasLtMatrixLayoutDestroy);
         destroy("cublasLtMatmulDescDestroy", descriptor, CublasLtApi::cublasLtMatmulDescDestroy);

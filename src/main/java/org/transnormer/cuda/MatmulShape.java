@@ -3,21 +3,19 @@ package org.transnormer.cuda;
 import org.transnormer.tensor.DType;
 
 /**
- * D = alpha op(A) op(B) + beta C (+ bias over rows), row-major: op(A) is (m, k), op(B) is (k, n), C and D are (m, n).
- * Row strides are in elements and at least a row long; C has the stride and type of D. Everything that the choice of an
- * algorithm may depend on is in here.
+ * D = op(A) op(B) + beta C, row-major: op(A) is (m, k), op(B) is (k, n), C and D are (m, n). Row strides are in elements
+ * and at least a row long. Everything that the choice of an algorithm may depend on is in here.
  *
  * @param transposeA A is stored as (k, m)
  * @param transposeB B is stored as (n, k)
  * @param input type of A and B
  * @param output type of C and D
- * @param bias a vector of n entries of the output's type is added to every row
  * @param alignment bytes to which all addresses are aligned at least
  */
 public record MatmulShape(long m, long n, long k, boolean transposeA, boolean transposeB, long strideA, long strideB,
-        long strideD, DType input, DType output, boolean bias, int alignment) {
+        long strideC, long strideD, DType input, DType output, int alignment) {
     /** What makes the fastest algorithms possible. */
-    private static final int USUAL_ALIGNMENT = 16;
+    public static final int USUAL_ALIGNMENT = 16;
 
     public MatmulShape {
         if (m < 1 || n < 1 || k < 1) {
@@ -25,33 +23,29 @@ public record MatmulShape(long m, long n, long k, boolean transposeA, boolean tr
         }
         checkStride("A", strideA, transposeA ? m : k);
         checkStride("B", strideB, transposeB ? k : n);
+        checkStride("C", strideC, n);
         checkStride("D", strideD, n);
         boolean known = input == output ? input == DType.F32 || input == DType.F64 || input == DType.BF16
                 : input == DType.BF16 && output == DType.F32;
-        if (!known || bias && input == DType.F64) {
-            throw new IllegalArgumentException("matmul: no %s from %s%s".formatted(output, input,
-                    bias ? " with a bias" : ""));
+        if (!known) {
+            throw new IllegalArgumentException("matmul: no %s from %s".formatted(output, input));
         }
     }
 
-    /** Contiguous rows, no bias, usual alignment. */
+    /** Contiguous rows, usual alignment. */
     public static MatmulShape of(long m, long n, long k, boolean transposeA, boolean transposeB, DType input,
             DType output) {
-        return new MatmulShape(m, n, k, transposeA, transposeB, transposeA ? m : k, transposeB ? k : n, n, input,
-                output, false, USUAL_ALIGNMENT);
+        return new MatmulShape(m, n, k, transposeA, transposeB, transposeA ? m : k, transposeB ? k : n, n, n, input,
+                output, USUAL_ALIGNMENT);
     }
 
-    public MatmulShape withStrides(long a, long b, long d) {
-        return new MatmulShape(m, n, k, transposeA, transposeB, a, b, d, input, output, bias, alignment);
-    }
-
-    public MatmulShape withBias() {
-        return new MatmulShape(m, n, k, transposeA, transposeB, strideA, strideB, strideD, input, output, true,
-                alignment);
+    public MatmulShape withStrides(long a, long b, long c, long d) {
+        return new MatmulShape(m, n, k, transposeA, transposeB, a, b, c, d, input, output, alignment);
     }
 
     public MatmulShape withAlignment(int bytes) {
-        return new MatmulShape(m, n, k, transposeA, transposeB, strideA, strideB, strideD, input, output, bias, bytes);
+        return new MatmulShape(m, n, k, transposeA, transposeB, strideA, strideB, strideC, strideD, input, output,
+                bytes);
     }
 
     private static void checkStride(String matrix, long stride, long row) {

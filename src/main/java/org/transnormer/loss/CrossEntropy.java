@@ -17,7 +17,7 @@ import org.transnormer.tensor.Tensor;
  * does a loss far below 1e-7 keep its digits.
  *
  * <p>With several ranks: partial · globalMax = max over ranks of max · rescale · add sum and target over the ranks ·
- * apply with globalMax. With one rank: partial · apply.
+ * apply with globalMax. With one rank: {@link #lossAndGradient}.
  */
 public interface CrossEntropy {
     /** The label that takes no part in the loss. */
@@ -42,7 +42,19 @@ public interface CrossEntropy {
     void apply(Tensor logits, Tensor targets, long first, long columns, Tensor max, Tensor sum, Tensor target,
             Tensor scale, Tensor losses, Tensor dlogits);
 
-    /** total (1) += Σ_t losses_t, in the order of t, in double. */
+    /**
+     * All of it on one rank, which holds every column: partial, then apply.
+     *
+     * @param max written, as are sum and target, by {@link #partial}
+     * @param dlogits (T, Vp), or null; may be logits
+     */
+    default void lossAndGradient(Tensor logits, Tensor targets, long columns, Tensor max, Tensor sum, Tensor target,
+            Tensor scale, Tensor losses, Tensor dlogits) {
+        partial(logits, targets, 0, columns, max, sum, target);
+        apply(logits, targets, 0, columns, max, sum, target, scale, losses, dlogits);
+    }
+
+    /** total (1) += Σ_t losses_t, in double, in a fixed order. */
     void total(Tensor losses, Tensor total);
 
     /**

@@ -31,6 +31,7 @@ import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.tensor.OutOfMemoryException;
 import org.transnormer.tensor.PlanMemory;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
 
 /** The facade against scripted libraries; {@link CudaStubTest} runs this in a process that has them. */
 class CudaStubCases {
@@ -319,37 +320,40 @@ class CudaStubCases {
     void matrixProductsAreRowMajor() {
         var stream = Stream.of(context);
         try (Arena arena = Arena.ofConfined(); DeviceMemory memory = new DeviceMemory(stream, new MemoryPlan())) {
-            CublasLt library = CublasLt.of(context, memory);
+            CublasLt library = CublasLt.of(context, new Workspace(memory));
             Matmul matmul = Matmul.of(library, MatmulShape.of(2, 3, 4, false, false, DType.F32, DType.F32)
-                    .withStrides(5, 3, 4));
+                    .withStrides(5, 3, 5, 4));
             Tensor a = memory.allocate(MemoryKind.DATA, "a", DType.F32, 2, 5);
             Tensor b = memory.allocate(MemoryKind.DATA, "b", DType.F32, 4, 3);
+            Tensor c = memory.allocate(MemoryKind.DATA, "c", DType.F32, 2, 5);
             Tensor d = memory.allocate(MemoryKind.DATA, "d", DType.F32, 2, 4);
             stream.upload(arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1, 2, 3, 4, 9, 5, 6, 7, 8, 9), DevicePtr.of(a));
             stream.upload(arena.allocateFrom(ValueLayout.JAVA_FLOAT, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 1),
                     DevicePtr.of(b));
-            stream.upload(arena.allocateFrom(ValueLayout.JAVA_FLOAT, 10, 20, 30, 40, 50, 60, 70, 80), DevicePtr.of(d));
-            matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), 1, DevicePtr.of(d));
+            stream.upload(arena.allocateFrom(ValueLayout.JAVA_FLOAT, 10, 20, 30, 9, 9, 50, 60, 70, 9, 9),
+                    DevicePtr.of(c));
+            stream.upload(arena.allocateFrom(ValueLayout.JAVA_FLOAT, 0, 0, 0, 40, 0, 0, 0, 80), DevicePtr.of(d));
+            matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), 1, DevicePtr.of(c), DevicePtr.of(d));
             MemorySegment out = arena.allocate(32);
             stream.download(DevicePtr.of(d), out);
             assertThat(out.toArray(ValueLayout.JAVA_FLOAT)).containsExactly(15, 26, 37, 40, 63, 74, 85, 80);
             assertThat(matmul.algorithm()).startsWith("2a00").hasSize(128);
-            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a).slice(0, 32), DevicePtr.of(b), 0,
+            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a).slice(0, 32), DevicePtr.of(b),
                     DevicePtr.of(d))).hasMessageContaining("matmul A: got").hasMessageContaining("want 36 bytes");
-            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), 0, DevicePtr.of(d),
-                    DevicePtr.of(d))).hasMessage("matmul: bias is given, but the shape has none");
+            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), 1,
+                    DevicePtr.of(c).slice(0, 28), DevicePtr.of(d))).hasMessageContaining("matmul C: got");
             assertThatThrownBy(() -> Matmul.of(library, MatmulShape.of(2, 13, 4, false, false, DType.F32, DType.F32)))
                     .isInstanceOf(CudaException.class).hasMessageContaining("CUBLAS_STATUS_NOT_SUPPORTED (15)")
                     .hasMessageContaining("m=2, n=13, k=4");
             fail("cublasLtMatmul", 13);
-            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), 0, DevicePtr.of(d)))
+            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), DevicePtr.of(d)))
                     .isInstanceOf(CudaException.class).hasMessageContaining("cublasLtMatmul(");
             stub("stub_clear", FunctionDescriptor.ofVoid());
             matmul.close();
             library.close();
             context.close();
             assertThat(log()).startsWith("cublasLtMatrixLayoutDestroy cublasLtMatrixLayoutDestroy "
-                    + "cublasLtMatrixLayoutDestroy cublasLtMatmulDescDestroy cublasLtDestroy ")
+                    + "cublasLtMatrixLayoutDestroy cublasLtMatrixLayoutDestroy cublasLtMatmulDescDestroy cublasLtDestroy ")
                     .doesNotContain("cublasLtMatmulPreferenceDestroy");
         }
     }
