@@ -102,16 +102,16 @@ struct RowNorm {
   DEVICE RowNorm(const S (&statistics)[NormTypes<KIND>::SUMS], double inverse_width, double epsilon) {
     mean = 0.0f;
     mean_rest = 0.0f;
-    double square = statistics[0] * inverse_width;
     if constexpr (KIND == LAYER) {
-      const double mu = square;
+      const double mu = statistics[0] * inverse_width;
       mean = (float)mu;
       mean_rest = (float)(mu - mean);
-      square = statistics[1] * inverse_width - mu * mu;
+      const double square = fma(-mu, mu, statistics[1] * inverse_width);
       // rounding can make it negative; NaN stays
-      square = square < 0.0 ? 0.0 : square;
+      r = (float)rsqrt((square < 0.0 ? 0.0 : square) + epsilon);
+    } else {
+      r = (float)rsqrt(fma((double)statistics[0], inverse_width, epsilon));
     }
-    r = (float)rsqrt(square + epsilon);
   }
 
   DEVICE float normalised(float x) const { return KIND == LAYER ? ((x - mean) - mean_rest) * r : x * r; }

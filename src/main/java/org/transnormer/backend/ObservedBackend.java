@@ -1,6 +1,8 @@
 package org.transnormer.backend;
 
+import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.util.EnumMap;
 import java.util.Map;
@@ -83,6 +85,9 @@ public final class ObservedBackend implements Backend {
     private <T> T observed(Class<T> component, Object leaf) {
         return component.cast(Proxy.newProxyInstance(component.getClassLoader(), new Class<?>[] {component},
                 (proxy, method, arguments) -> {
+                    if (isComposed(leaf, method)) {
+                        return InvocationHandler.invokeDefault(proxy, method, arguments);
+                    }
                     observer.calling(arguments);
                     long start = System.nanoTime();
                     try {
@@ -94,6 +99,12 @@ public final class ObservedBackend implements Backend {
                                 System.nanoTime() - start);
                     }
                 }));
+    }
+
+    /** Whether a leaf leaves a method to its interface, which composes it: then its parts are what is observed. */
+    private static boolean isComposed(Object leaf, Method method) throws NoSuchMethodException {
+        return method.isDefault()
+                && leaf.getClass().getMethod(method.getName(), method.getParameterTypes()).isDefault();
     }
 
     @Override

@@ -12,4 +12,13 @@ public interface Product {
 
     /** da = dy ⊙ b, db = dy ⊙ a. */
     void backward(Tensor a, Tensor b, Tensor dy, Tensor da, Tensor db);
+
+    /**
+     * The backward, and y = a ⊙ b again, which the gradient of a weight behind it needs: a and b are read once. Of the
+     * inputs only dy may be an output.
+     */
+    default void backwardAndForward(Tensor a, Tensor b, Tensor dy, Tensor da, Tensor db, Tensor y) {
+        backward(a, b, dy, da, db);
+        forward(a, b, y);
+    }
 }

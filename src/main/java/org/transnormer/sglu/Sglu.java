@@ -77,12 +77,14 @@ public final class Sglu implements ChannelMixer {
 
     @Override
     public void backward(Tensor x, Tensor dy, Tensor dx, boolean accumulate) {
-        gate();
-        backend.linear().backwardWeight(scratch.product, dy, gradients.down(), gradients.downBias(), accumulate);
         backend.linear().backwardInput(dy, parameters.down(), scratch.dproduct, false);
         if (activation == ActivationFunction.IDENTITY) {
-            backend.product().backward(saved.a, saved.b, scratch.dproduct, scratch.da, scratch.db);
+            backend.product().backwardAndForward(saved.a, saved.b, scratch.dproduct, scratch.da, scratch.db,
+                    scratch.product);
+            backend.linear().backwardWeight(scratch.product, dy, gradients.down(), gradients.downBias(), accumulate);
         } else {
+            gate();
+            backend.linear().backwardWeight(scratch.product, dy, gradients.down(), gradients.downBias(), accumulate);
             backend.activation().forward(activation, saved.a3, scratch.product3);
             backend.product().backward(scratch.product, saved.b, scratch.dproduct, scratch.da, scratch.db);
             backend.activation().backward(activation, saved.a3, scratch.da3, scratch.da3);

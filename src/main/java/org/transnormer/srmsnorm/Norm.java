@@ -17,11 +17,22 @@ public sealed interface Norm permits SrmsNorm, RmsNorm, LayerNorm {
     /** Numbers per token that partial and backwardPartial produce. */
     int statistics();
 
+    /** Announces calls with parameter gradients and so many channels, so that scratch memory can be planned. */
+    default void reserve(long channels) {
+        // a twin without scratch memory has nothing to announce
+    }
+
     /** Sums of this rank's channels of x into {@code statistics} (T, statistics()). */
     void partial(Tensor x, Tensor statistics);
 
     /** y = norm(x), or gate ⊙ norm(x). */
     void apply(Tensor x, Tensor statistics, long width, NormParameters parameters, Tensor gate, Tensor y);
+
+    /** Both phases, where this rank has all channels: {@code statistics} and y. */
+    default void forward(Tensor x, Tensor statistics, long width, NormParameters parameters, Tensor gate, Tensor y) {
+        partial(x, statistics);
+        apply(x, statistics, width, parameters, gate, y);
+    }
 
     /** Sums of this rank's channels that dx needs, into {@code sums} (T, statistics()). */
     void backwardPartial(Tensor x, Tensor statistics, long width, NormParameters parameters, Tensor gate, Tensor dy,
@@ -36,4 +47,15 @@ public sealed interface Norm permits SrmsNorm, RmsNorm, LayerNorm {
      */
     void backwardApply(Tensor x, Tensor statistics, Tensor sums, long width, NormParameters parameters, Tensor gate,
             Tensor dy, Tensor residual, Tensor dx, Tensor dgate, NormParameters dparameters);
+
+    /**
+     * Both phases, where this rank has all channels; as {@link #backwardApply}.
+     *
+     * @param sums scratch of the shape of statistics
+     */
+    default void backward(Tensor x, Tensor statistics, Tensor sums, long width, NormParameters parameters, Tensor gate,
+            Tensor dy, Tensor residual, Tensor dx, Tensor dgate, NormParameters dparameters) {
+        backwardPartial(x, statistics, width, parameters, gate, dy, sums);
+        backwardApply(x, statistics, sums, width, parameters, gate, dy, residual, dx, dgate, dparameters);
+    }
 }

@@ -54,6 +54,21 @@ final class NormArguments {
         }
     }
 
+    /** What a CUDA twin asks for on top: all as x, F32 or BF16; statistics and sums in the type of sums; null allowed. */
+    static void device(Norm norm, Tensor x, Tensor statistics, Tensor sums, Tensor... others) {
+        Arguments.f32OrBf16(name(norm), x.name(), x);
+        for (Tensor t : others) {
+            if (t != null) {
+                Arguments.dtype(name(norm), t.name(), t, x.dtype());
+            }
+        }
+        DType accumulation = NormLayer.statisticsType(type(norm), DType.F32);
+        Arguments.dtype(name(norm), "statistics", statistics, accumulation);
+        if (sums != null) {
+            Arguments.dtype(name(norm), "sums", sums, accumulation);
+        }
+    }
+
     private static void input(Norm norm, Tensor x, Tensor statistics, long width, NormParameters parameters,
             Tensor gate) {
         sums(norm, "statistics", x, statistics);

@@ -16,6 +16,12 @@ import org.transnormer.tensor.Tensor;
 public record NormLayer(Norm norm, Communicator communicator, long width, NormParameters parameters,
         NormParameters gradients) {
 
+    public NormLayer {
+        if (gradients.weight() != null) {
+            norm.reserve(gradients.weight().dim(0));
+        }
+    }
+
     /** The type of the statistics: the accumulation type, but never narrower than F64 for LayerNorm. */
     public static DType statisticsType(NormType type, DType accumulation) {
         return type == NormType.LAYERNORM ? DType.F64 : accumulation;
@@ -27,9 +33,13 @@ public record NormLayer(Norm norm, Communicator communicator, long width, NormPa
      * @param gate (T, D) or null
      */
     public void forward(Tensor x, Tensor statistics, Tensor gate, Tensor y) {
-        norm.partial(x, statistics);
-        communicator.allReduceSum(statistics);
-        norm.apply(x, statistics, width, parameters, gate, y);
+        if (communicator.size() == 1) {
+            norm.forward(x, statistics, width, parameters, gate, y);
+        } else {
+            norm.partial(x, statistics);
+            communicator.allReduceSum(statistics);
+            norm.apply(x, statistics, width, parameters, gate, y);
+        }
     }
 
     /** y again, from the statistics of the forward. */
@@ -46,8 +56,12 @@ public record NormLayer(Norm norm, Communicator communicator, long width, NormPa
      */
     public void backward(Tensor x, Tensor statistics, Tensor gate, Tensor dy, Tensor sums, Tensor residual, Tensor dx,
             Tensor dgate) {
-        norm.backwardPartial(x, statistics, width, parameters, gate, dy, sums);
-        communicator.allReduceSum(sums);
-        norm.backwardApply(x, statistics, sums, width, parameters, gate, dy, residual, dx, dgate, gradients);
+        if (communicator.size() == 1) {
+            norm.backward(x, statistics, sums, width, parameters, gate, dy, residual, dx, dgate, gradients);
+        } else {
+            norm.backwardPartial(x, statistics, width, parameters, gate, dy, sums);
+            communicator.allReduceSum(sums);
+            norm.backwardApply(x, statistics, sums, width, parameters, gate, dy, residual, dx, dgate, gradients);
+        }
     }
 }

@@ -1,5 +1,6 @@
 package org.transnormer.verify;
 
+import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -29,5 +30,14 @@ public record Tolerance(double c, double rms) {
             // below the normal range each of the c roundings may err by a denormal
             return c * Math.max(unitRoundoff * terms, terms < Float.MIN_NORMAL ? denormal : 0);
         }, got.size() < RMS_ELEMENTS ? 1 : rms / c);
+    }
+
+    /**
+     * What becomes of a bound on F32 arithmetic where the results are stored in this type, and compared with its u: one
+     * rounding, and the others scaled to it. The same for F32 and wider.
+     */
+    public Tolerance stored(DType type) {
+        double scale = DType.F32.unitRoundoff() / type.unitRoundoff();
+        return scale >= 1 ? this : new Tolerance(1 + c * scale, 1 + rms * scale);
     }
 }

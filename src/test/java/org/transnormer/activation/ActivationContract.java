@@ -48,7 +48,7 @@ interface ActivationContract {
             Tensor terms = each(tensors, exact, i -> terms(f, exact, i));
             Tensor y = inPlace ? x : tensors.strided("y", dtype(), c.gap(), x.shape());
             subject().forward(f, x, y);
-            TOLERANCE.compare(f + " y", y, want, terms, dtype().unitRoundoff()).orThrow();
+            TOLERANCE.stored(dtype()).compare(f + " y", y, want, terms, dtype().unitRoundoff()).orThrow();
         }
     }
 
@@ -65,7 +65,7 @@ interface ActivationContract {
             Tensor terms = each(tensors, exact, i -> exactDy.getFlat(i) * derivativeTerms(f, exact, i));
             Tensor dx = inPlace ? dy : tensors.strided("dx", dtype(), c.gap(), x.shape());
             subject().backward(f, x, dy, dx);
-            TOLERANCE.compare(f + " dx", dx, want, terms, dtype().unitRoundoff()).orThrow();
+            TOLERANCE.stored(dtype()).compare(f + " dx", dx, want, terms, dtype().unitRoundoff()).orThrow();
         }
     }
 

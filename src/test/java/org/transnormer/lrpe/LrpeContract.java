@@ -52,7 +52,7 @@ interface LrpeContract {
                 long row = i / (2 * c.channels());
                 terms.setFlat(i, Math.abs(o.x.getFlat(row * c.channels() + i % c.channels())));
             }
-            TOLERANCE.compare("y", y, want, terms, dtype().unitRoundoff()).orThrow();
+            TOLERANCE.stored(dtype()).compare("y", y, want, terms, dtype().unitRoundoff()).orThrow();
         }
     }
 
@@ -80,8 +80,9 @@ interface LrpeContract {
                     }
                 }
             }
-            TOLERANCE.compare("dx", dx, wantX, termsX, dtype().unitRoundoff()).orThrow();
-            TOLERANCE.compare("dtheta", dtheta, wantTheta, termsTheta, thetaType().unitRoundoff()).orThrow();
+            TOLERANCE.stored(dtype()).compare("dx", dx, wantX, termsX, dtype().unitRoundoff()).orThrow();
+            TOLERANCE.stored(thetaType()).compare("dtheta", dtheta, wantTheta, termsTheta, thetaType().unitRoundoff())
+                    .orThrow();
         }
     }
 

@@ -65,6 +65,29 @@ interface ProductContract {
         }
     }
 
+    @Property(tries = 60)
+    default void backwardAndForwardIsBoth(@ForAll("cases") Case c, @ForAll boolean inPlace) {
+        try (TestTensors tensors = new TestTensors(c.seed())) {
+            Tensor a = operand(tensors, "a", c);
+            Tensor b = operand(tensors, "b", c);
+            Tensor dy = operand(tensors, "dy", c);
+            Tensor wantA = tensors.zeros("da", dtype(), c.rows(), c.columns());
+            Tensor wantB = tensors.zeros("db", dtype(), c.rows(), c.columns());
+            Tensor wantY = tensors.zeros("y", dtype(), c.rows(), c.columns());
+            subject().backward(a, b, dy, wantA, wantB);
+            subject().forward(a, b, wantY);
+            Tensor da = tensors.strided("da", dtype(), c.gap(), c.rows(), c.columns());
+            Tensor db = tensors.strided("db", dtype(), c.gap(), c.rows(), c.columns());
+            Tensor y = inPlace ? dy : tensors.strided("y", dtype(), c.gap(), c.rows(), c.columns());
+            subject().backwardAndForward(a, b, dy, da, db, y);
+            for (long i = 0; i < y.size(); i++) {
+                assertThat(da.getFlat(i)).isEqualTo(wantA.getFlat(i));
+                assertThat(db.getFlat(i)).isEqualTo(wantB.getFlat(i));
+                assertThat(y.getFlat(i)).isEqualTo(wantY.getFlat(i));
+            }
+        }
+    }
+
     @Property(tries = 20)
     default void aZeroGateClosesWhateverIsFinite(@ForAll("cases") Case c) {
         try (TestTensors tensors = new TestTensors(c.seed())) {

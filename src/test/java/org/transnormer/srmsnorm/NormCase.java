@@ -30,9 +30,13 @@ record NormCase(long tokens, long width, long gap, boolean gated, boolean residu
     }
 
     Inputs inputs(TestTensors tensors, NormType type, DType dtype) {
+        return inputs(tensors, type, dtype, dtype);
+    }
+
+    Inputs inputs(TestTensors tensors, NormType type, DType dtype, DType parameterType) {
         return new Inputs(matrix(tensors, "x", dtype),
-                new NormParameters(type.hasWeight() ? vector(tensors, "weight", dtype) : null,
-                        type.hasBias() ? vector(tensors, "bias", dtype) : null),
+                new NormParameters(type.hasWeight() ? vector(tensors, "weight", parameterType) : null,
+                        type.hasBias() ? vector(tensors, "bias", parameterType) : null),
                 gated ? matrix(tensors, "gate", dtype) : null, matrix(tensors, "dy", dtype),
                 residual ? matrix(tensors, "residual", dtype) : null);
     }

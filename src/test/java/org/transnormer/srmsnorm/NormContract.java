@@ -32,8 +32,13 @@ interface NormContract {
 
     NormType type();
 
-    /** Element type of the matrices and parameters. */
+    /** Element type of the matrices. */
     DType dtype();
+
+    /** Element type of weight, bias and their gradients. */
+    default DType parameterType() {
+        return dtype();
+    }
 
     /** Element type of statistics and sums. */
     DType statisticsType();
@@ -58,13 +63,14 @@ interface NormContract {
     @Property(tries = 60)
     default void forwardMatchesTheSpec(@ForAll("cases") NormCase c) {
         try (TestTensors tensors = new TestTensors(c.seed())) {
-            Inputs in = c.inputs(tensors, type(), dtype());
+            Inputs in = c.inputs(tensors, type(), dtype(), parameterType());
             Tensor y = c.output(tensors, "y", dtype());
             forward(tensors, subject(), statisticsType(), in, y);
             Inputs exact = in.in(tensors, DType.F64);
             Tensor want = tensors.poisoned("y", DType.F64, c.tokens(), c.width());
             forward(tensors, spec(), DType.F64, exact, want);
-            forwardTolerance(c.width()).compare("y", y, want, terms(tensors, c, exact).y(), dtype().unitRoundoff())
+            forwardTolerance(c.width()).stored(dtype())
+                    .compare("y", y, want, terms(tensors, c, exact).y(), dtype().unitRoundoff())
                     .orThrow();
         }
     }
@@ -72,13 +78,13 @@ interface NormContract {
     @Property(tries = 80)
     default void backwardMatchesTheSpec(@ForAll("cases") NormCase c, @ForAll InPlace inPlace) {
         try (TestTensors tensors = new TestTensors(c.seed())) {
-            Inputs in = c.inputs(tensors, type(), dtype());
+            Inputs in = c.inputs(tensors, type(), dtype(), parameterType());
             Inputs exact = in.in(tensors, DType.F64);
             Tensor dx = inPlace == InPlace.DY ? in.dy()
                     : inPlace == InPlace.RESIDUAL && c.residual() ? in.residual() : c.output(tensors, "dx", dtype());
             Tensor dgate = c.gated() ? c.output(tensors, "dgate", dtype()) : null;
-            NormParameters start = c.inputs(tensors, type(), dtype()).parameters();
-            NormParameters got = NormCase.copy(tensors, start, dtype());
+            NormParameters start = c.inputs(tensors, type(), dtype(), parameterType()).parameters();
+            NormParameters got = NormCase.copy(tensors, start, parameterType());
             backward(tensors, subject(), statisticsType(), in, dx, dgate, got);
             Tensor wantDx = tensors.poisoned("dx", DType.F64, c.tokens(), c.width());
             Tensor wantDgate = c.gated() ? tensors.poisoned("dgate", DType.F64, c.tokens(), c.width()) : null;
@@ -86,18 +92,23 @@ interface NormContract {
             backward(tensors, spec(), DType.F64, exact, wantDx, wantDgate, want);
             Terms terms = terms(tensors, c, exact);
             double u = dtype().unitRoundoff();
-            inputTolerance(c.width()).compare("dx", dx, wantDx, terms.dx(), u).orThrow();
+            inputTolerance(c.width()).stored(dtype()).compare("dx", dx, wantDx, terms.dx(), u).orThrow();
             if (c.gated()) {
-                forwardTolerance(c.width()).compare("dgate", dgate, wantDgate, terms.dgate(), u).orThrow();
+                forwardTolerance(c.width()).stored(dtype()).compare("dgate", dgate, wantDgate, terms.dgate(), u)
+                        .orThrow();
             }
             if (type().hasWeight()) {
-                parameterTolerance(c.width(), c.tokens()).compare("dweight", got.weight(), want.weight(),
-                        plus(terms.dweight(), tensors.magnitude(start.weight())), u)
+                parameterTolerance(c.width(), c.tokens()).stored(parameterType())
+                        .compare("dweight", got.weight(), want.weight(),
+                                plus(terms.dweight(), tensors.magnitude(start.weight())),
+                                parameterType().unitRoundoff())
                         .orThrow();
             }
             if (type().hasBias()) {
-                parameterTolerance(c.width(), c.tokens()).compare("dbias", got.bias(), want.bias(),
-                        plus(terms.dbias(), tensors.magnitude(start.bias())), u).orThrow();
+                parameterTolerance(c.width(), c.tokens()).stored(parameterType())
+                        .compare("dbias", got.bias(), want.bias(),
+                                plus(terms.dbias(), tensors.magnitude(start.bias())), parameterType().unitRoundoff())
+                        .orThrow();
             }
         }
     }
@@ -106,7 +117,7 @@ interface NormContract {
     @Property(tries = 40)
     default void twoRanksAreOne(@ForAll("cases") NormCase c) {
         try (TestTensors tensors = new TestTensors(c.seed())) {
-            Inputs in = c.inputs(tensors, type(), dtype());
+            Inputs in = c.inputs(tensors, type(), dtype(), parameterType());
             Inputs exact = in.in(tensors, DType.F64);
             long cut = tensors.random().nextLong(c.width() + 1);
             Inputs[] ranks = {in.channels(0, cut), in.channels(cut, c.width())};
@@ -131,7 +142,7 @@ interface NormContract {
                 long to = i == 0 ? cut : c.width();
                 Inputs rank = ranks[i];
                 subject().apply(rank.x(), statistics, c.width(), rank.parameters(), rank.gate(), y.slice(1, from, to));
-                NormParameters dparameters = NormCase.copy(tensors, rank.parameters(), dtype());
+                NormParameters dparameters = NormCase.copy(tensors, rank.parameters(), parameterType());
                 subject().backwardApply(rank.x(), statistics, sums, c.width(), rank.parameters(), rank.gate(),
                         rank.dy(), rank.residual(), dx.slice(1, from, to),
                         dgate == null ? null : dgate.slice(1, from, to), dparameters);
@@ -144,10 +155,11 @@ interface NormContract {
                     NormCase.copy(tensors, exact.parameters(), DType.F64));
             Terms terms = terms(tensors, c, exact);
             double u = dtype().unitRoundoff();
-            forwardTolerance(c.width()).compare("y", y, wantY, terms.y(), u).orThrow();
-            inputTolerance(c.width()).compare("dx", dx, wantDx, terms.dx(), u).orThrow();
+            forwardTolerance(c.width()).stored(dtype()).compare("y", y, wantY, terms.y(), u).orThrow();
+            inputTolerance(c.width()).stored(dtype()).compare("dx", dx, wantDx, terms.dx(), u).orThrow();
             if (c.gated()) {
-                forwardTolerance(c.width()).compare("dgate", dgate, wantDgate, terms.dgate(), u).orThrow();
+                forwardTolerance(c.width()).stored(dtype()).compare("dgate", dgate, wantDgate, terms.dgate(), u)
+                        .orThrow();
             }
         }
     }
@@ -157,7 +169,7 @@ interface NormContract {
     default void aGateOfOnesIsNoGate(@ForAll("cases") NormCase c) {
         try (TestTensors tensors = new TestTensors(c.seed())) {
             Inputs in = new NormCase(c.tokens(), c.width(), c.gap(), false, c.residual(), c.values(), c.seed())
-                    .inputs(tensors, type(), dtype());
+                    .inputs(tensors, type(), dtype(), parameterType());
             Tensor ones = c.output(tensors, "gate", dtype());
             ones.fill(1);
             Inputs gated = new Inputs(in.x(), in.parameters(), ones, in.dy(), in.residual());
@@ -167,7 +179,7 @@ interface NormContract {
             forward(tensors, subject(), statisticsType(), gated, gatedY);
             Tensor dx = c.output(tensors, "dx", dtype());
             Tensor gatedDx = c.output(tensors, "dx", dtype());
-            NormParameters unused = NormCase.copy(tensors, in.parameters(), dtype());
+            NormParameters unused = NormCase.copy(tensors, in.parameters(), parameterType());
             backward(tensors, subject(), statisticsType(), in, dx, null, unused);
             backward(tensors, subject(), statisticsType(), gated, gatedDx, c.output(tensors, "dgate", dtype()), unused);
             for (long i = 0; i < y.size(); i++) {
@@ -177,10 +189,49 @@ interface NormContract {
         }
     }
 
+    /** Both phases in one call give the bits of the two calls. */
+    @Property(tries = 40)
+    default void onePassIsTheTwo(@ForAll("cases") NormCase c) {
+        try (TestTensors tensors = new TestTensors(c.seed())) {
+            Inputs in = c.inputs(tensors, type(), dtype(), parameterType());
+            long d = c.width();
+            Tensor y = c.output(tensors, "y", dtype());
+            Tensor dx = c.output(tensors, "dx", dtype());
+            Tensor dgate = c.gated() ? c.output(tensors, "dgate", dtype()) : null;
+            NormParameters gradients = NormCase.copy(tensors, in.parameters(), parameterType());
+            Tensor statistics = tensors.poisoned("statistics", statisticsType(), c.tokens(), subject().statistics());
+            Tensor sums = tensors.poisoned("sums", statisticsType(), c.tokens(), subject().statistics());
+            subject().forward(in.x(), statistics, d, in.parameters(), in.gate(), y);
+            subject().backward(in.x(), statistics, sums, d, in.parameters(), in.gate(), in.dy(), in.residual(), dx,
+                    dgate, gradients);
+            Tensor wantStatistics = tensors.poisoned("statistics", statisticsType(), statistics.shape());
+            Tensor wantY = tensors.poisoned("y", dtype(), c.tokens(), d);
+            Tensor wantDx = tensors.poisoned("dx", dtype(), c.tokens(), d);
+            Tensor wantDgate = c.gated() ? tensors.poisoned("dgate", dtype(), c.tokens(), d) : null;
+            NormParameters wantGradients = NormCase.copy(tensors, in.parameters(), parameterType());
+            subject().partial(in.x(), wantStatistics);
+            forward(tensors, subject(), statisticsType(), in, wantY);
+            backward(tensors, subject(), statisticsType(), in, wantDx, wantDgate, wantGradients);
+            same(statistics, wantStatistics);
+            same(y, wantY);
+            same(dx, wantDx);
+            same(dgate, wantDgate);
+            same(gradients.weight(), wantGradients.weight());
+            same(gradients.bias(), wantGradients.bias());
+        }
+    }
+
+    /** The same numbers; both may be null. */
+    static void same(Tensor got, Tensor want) {
+        for (long i = 0; want != null && i < want.size(); i++) {
+            assertThat(got.getFlat(i)).as("%s[%d]", want.name(), i).isEqualTo(want.getFlat(i));
+        }
+    }
+
     @Property(tries = 10)
     default void argumentsThatDoNotFitAreNamed(@ForAll("cases") NormCase c) {
         try (TestTensors tensors = new TestTensors(c.seed())) {
-            Inputs in = c.inputs(tensors, type(), dtype());
+            Inputs in = c.inputs(tensors, type(), dtype(), parameterType());
             Tensor statistics = tensors.zeros("statistics", statisticsType(), c.tokens(), subject().statistics());
             Tensor narrow = tensors.zeros("narrow", dtype(), c.tokens(), c.width() + 1);
             assertThatThrownBy(() -> subject().partial(in.x(), tensors.zeros("wide", statisticsType(), c.tokens(), 3)))
@@ -196,6 +247,11 @@ interface NormContract {
             assertThatThrownBy(() -> subject().apply(in.x(), statistics, c.width(), wrong, null, in.dy()))
                     .isInstanceOf(IllegalArgumentException.class).hasMessageContaining("weight is");
         }
+    }
+
+    /** What one rounding to the matrices' type takes from a result: nothing that F32 would notice where it is F32. */
+    default double storage() {
+        return dtype() == DType.BF16 ? dtype().unitRoundoff() : 0;
     }
 
     /** y = norm(x), both phases. */

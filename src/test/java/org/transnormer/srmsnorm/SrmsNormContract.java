@@ -55,7 +55,7 @@ interface SrmsNormContract extends NormContract {
             Tensor scaledY = tensors.poisoned("y", dtype(), c.tokens(), c.width());
             forward(tensors, x, y);
             forward(tensors, scaled, scaledY);
-            double slack = 1e-5;
+            double slack = 1e-5 + 4 * storage();
             for (long t = 0; t < c.tokens(); t++) {
                 double squares = 0;
                 double before = 0;
@@ -97,7 +97,7 @@ interface SrmsNormContract extends NormContract {
                 }
                 double epsilonPart = SrmsNorm.EPSILON * r * r;
                 assertThat(Math.abs(along)).isLessThanOrEqualTo(
-                        (inputTolerance(c.width()).c() * dtype().unitRoundoff() + epsilonPart) * terms);
+                        (inputTolerance(c.width()).stored(dtype()).c() * dtype().unitRoundoff() + epsilonPart) * terms);
             }
         }
     }
@@ -117,7 +117,7 @@ interface SrmsNormContract extends NormContract {
             Tensor reversedY = tensors.poisoned("y", dtype(), c.tokens(), c.width());
             forward(tensors, x, y);
             forward(tensors, reversed, reversedY);
-            double bound = 2 * forwardTolerance(c.width()).c() * dtype().unitRoundoff();
+            double bound = 2 * forwardTolerance(c.width()).stored(dtype()).c() * dtype().unitRoundoff();
             for (long t = 0; t < c.tokens(); t++) {
                 for (long j = 0; j < c.width(); j++) {
                     assertThat(reversedY.get(t, c.width() - 1 - j)).isEqualTo(y.get(t, j),

@@ -1,0 +1,21 @@
+package org.transnormer.activation;
+
+import net.jqwik.api.Tag;
+import org.transnormer.tensor.DType;
+import org.transnormer.testing.OnDevice;
+
+/** The twin on a GPU, in F32. */
+@Tag("gpu")
+class ActivationCudaTest implements ActivationContract {
+    private static final Activation SUBJECT = OnDevice.wrap(Activation.class, ActivationCuda::new);
+
+    @Override
+    public Activation subject() {
+        return SUBJECT;
+    }
+
+    @Override
+    public DType dtype() {
+        return DType.F32;
+    }
+}
