@@ -39,7 +39,7 @@ DEVICE void set_number(void* p, long long i, int wide, double x) {
   }
 }
 
-constexpr float MINUS_INFINITY = -__builtin_huge_valf();
+DEVICE float minus_infinity() { return __uint_as_float(0xff800000u); }
 
 /** e^x of x ≤ 0, good to 1.5 u where the result is normal: the CPU's, bit for bit. */
 DEVICE float exponential(float x) {
@@ -99,7 +99,7 @@ DEVICE float block_max(float x, float* scratch) {
     scratch[threadIdx.x / 32] = x;
   }
   __syncthreads();
-  x = warp_max(lane < WARPS ? scratch[lane] : MINUS_INFINITY);
+  x = warp_max(lane < WARPS ? scratch[lane] : minus_infinity());
   __syncthreads();
   return x;
 }
@@ -117,7 +117,7 @@ DEVICE Pack<T> piece(const T* z, int count) {
   unpack(p, x);
 #pragma unroll
   for (int i = 0; i < LANES<T>; i++) {
-    x[i] = i < count ? x[i] : MINUS_INFINITY;
+    x[i] = i < count ? x[i] : minus_infinity();
   }
   return pack(x);
 }
@@ -244,7 +244,7 @@ DEVICE void rows(const T* logits, long long logits_stride, const int* targets, l
     if constexpr (KEPT) {
       await_fetched();
     }
-    float m = MINUS_INFINITY;
+    float m = minus_infinity();
 #pragma unroll 4
     for (int i = threadIdx.x; i < pieces; i += THREADS) {
       m = larger(m, largest(at(i)));

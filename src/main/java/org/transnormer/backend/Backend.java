@@ -19,7 +19,8 @@ import org.transnormer.tensor.Tensor;
  * Memory and one instance of every leaf component. Model, trainer and parallel schemes are written once, against this
  * interface. Component calls only enqueue work; the host reads results at named points (loss, token). SPEC section 1.
  */
-public sealed interface Backend extends AutoCloseable permits ObservedBackend, ScalarBackend, VectorBackend {
+public sealed interface Backend extends AutoCloseable
+        permits CudaBackend, ObservedBackend, ScalarBackend, VectorBackend {
 
     /** What runs, for people: backend, precision, threads, vector width. */
     String describe();
@@ -70,6 +71,15 @@ public sealed interface Backend extends AutoCloseable permits ObservedBackend, S
      * @return enqueues the work
      */
     Runnable record(Runnable work);
+
+    /** Logits that exist at a time, in elements: few where caches are to hold them, many where products should be large. */
+    long logitsAtATime();
+
+    /** Bytes of a device's memory that are taken, more than the plan counts; 0 where there is no device. */
+    long deviceBytes();
+
+    /** A point in the work that is enqueued now, to take the time of what lies between two. */
+    Mark mark();
 
     /**
      * Takes the scratch memory that the compositions built on this backend have announced, so that no later call

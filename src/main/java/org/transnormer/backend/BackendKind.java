@@ -2,6 +2,8 @@ package org.transnormer.backend;
 
 import java.util.List;
 import java.util.Locale;
+import org.transnormer.cuda.DeviceMemory;
+import org.transnormer.cuda.Gpu;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.MemoryPlan;
@@ -12,7 +14,9 @@ public enum BackendKind {
     /** The executable spec. */
     SCALAR(List.of(DType.F64, DType.F32, DType.BF16)),
     /** The fast CPU twins. */
-    VECTOR(List.of(DType.F32, DType.BF16));
+    VECTOR(List.of(DType.F32, DType.BF16)),
+    /** The twins on a GPU. */
+    CUDA(List.of(DType.BF16, DType.F32));
 
     private final List<DType> dtypes;
 
@@ -20,7 +24,7 @@ public enum BackendKind {
         this.dtypes = dtypes;
     }
 
-    /** Types that it can be asked for. */
+    /** Types that it can be asked for, the usual one for training first. */
     public List<DType> dtypes() {
         return dtypes;
     }
@@ -38,7 +42,7 @@ public enum BackendKind {
         return switch (dtype) {
             case F64 -> Precision.F64;
             case F32 -> Precision.F32;
-            default -> this == SCALAR ? Precision.BF16 : Precision.BF16_WEIGHTS;
+            default -> this == VECTOR ? Precision.BF16_WEIGHTS : Precision.BF16;
         };
     }
 
@@ -62,6 +66,7 @@ public enum BackendKind {
         return switch (this) {
             case SCALAR -> new ScalarBackend(precision, new HostMemory());
             case VECTOR -> new VectorBackend(precision, new HostMemory(), threads);
+            case CUDA -> openCuda(precision, plan);
         };
     }
 
@@ -70,7 +75,18 @@ public enum BackendKind {
         return switch (this) {
             case SCALAR -> new ScalarBackend(precision, new PlanMemory());
             case VECTOR -> new VectorBackend(precision, new PlanMemory(), threads);
+            case CUDA -> new CudaBackend(precision, Gpu.open(), new PlanMemory(DeviceMemory.ALIGNMENT));
         };
+    }
+
+    private static Backend openCuda(Precision precision, MemoryPlan plan) {
+        Gpu gpu = Gpu.open();
+        try {
+            return new CudaBackend(precision, gpu, new DeviceMemory(gpu.stream(), plan));
+        } catch (RuntimeException e) {
+            gpu.close();
+            throw e;
+        }
     }
 
     private static String lower(Enum<?> constant) {

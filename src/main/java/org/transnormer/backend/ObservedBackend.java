@@ -42,9 +42,23 @@ public final class ObservedBackend implements Backend {
          * @param component simple name of the leaf's interface
          * @param method its method
          * @param arguments as they were given
-         * @param nanos time it took
+         * @param elapsed the time it takes
          */
-        void called(String component, String method, Object[] arguments, long nanos);
+        void called(String component, String method, Object[] arguments, Elapsed elapsed);
+    }
+
+    /** The time between two marks of the backend that does the work, which may not be over yet. */
+    public record Elapsed(Mark from, Mark to) {
+        /** Waits for the work. */
+        public double nanos() {
+            return to.nanosSince(from);
+        }
+
+        /** Frees the marks, whether or not the time was asked for. */
+        public void release() {
+            from.release();
+            to.release();
+        }
     }
 
     private final Backend backend;
@@ -89,14 +103,14 @@ public final class ObservedBackend implements Backend {
                         return InvocationHandler.invokeDefault(proxy, method, arguments);
                     }
                     observer.calling(arguments);
-                    long start = System.nanoTime();
+                    Mark start = backend.mark();
                     try {
                         return method.invoke(leaf, arguments);
                     } catch (InvocationTargetException e) {
                         throw e.getCause();
                     } finally {
                         observer.called(component.getSimpleName(), method.getName(), arguments,
-                                System.nanoTime() - start);
+                                new Elapsed(start, backend.mark()));
                     }
                 }));
     }
@@ -179,21 +193,36 @@ public final class ObservedBackend implements Backend {
 
     @Override
     public void zero(Tensor x) {
-        long start = System.nanoTime();
+        Mark start = backend.mark();
         backend.zero(x);
-        observer.called("Backend", "zero", new Object[] {x}, System.nanoTime() - start);
+        observer.called("Backend", "zero", new Object[] {x}, new Elapsed(start, backend.mark()));
     }
 
     @Override
     public void copy(Tensor from, Tensor to) {
-        long start = System.nanoTime();
+        Mark start = backend.mark();
         backend.copy(from, to);
-        observer.called("Backend", "copy", new Object[] {from, to}, System.nanoTime() - start);
+        observer.called("Backend", "copy", new Object[] {from, to}, new Elapsed(start, backend.mark()));
     }
 
     @Override
     public Tensor readable(Tensor x) {
         return backend.readable(x);
+    }
+
+    @Override
+    public long logitsAtATime() {
+        return backend.logitsAtATime();
+    }
+
+    @Override
+    public long deviceBytes() {
+        return backend.deviceBytes();
+    }
+
+    @Override
+    public Mark mark() {
+        return backend.mark();
     }
 
     /** Does not record: what is replayed calls no component. */

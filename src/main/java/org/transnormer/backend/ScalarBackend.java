@@ -155,6 +155,22 @@ public final class ScalarBackend implements Backend {
         return work;
     }
 
+    /** 8 MiB in F32, which stays in a processor's last-level cache. */
+    @Override
+    public long logitsAtATime() {
+        return 1L << 21;
+    }
+
+    @Override
+    public long deviceBytes() {
+        return 0;
+    }
+
+    @Override
+    public Mark mark() {
+        return new Mark.Clock(System.nanoTime());
+    }
+
     @Override
     public void commit() {
         attention.commit();

@@ -2,7 +2,6 @@ package org.transnormer.bench;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.SplittableRandom;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
@@ -50,7 +49,7 @@ public record AttentionBench(int heads, int headDim) {
             Tensor dq = tensor(backend, "dq", most);
             Tensor dk = tensor(backend, "dk", most);
             Tensor dv = tensor(backend, "dv", most);
-            Tensor rates = rates(backend);
+            Tensor rates = rates(backend, heads);
             List<Runnable> calls = new ArrayList<>();
             for (long length : lengths) {
                 Sequences sequences = sequences(backend, length, most / length);
@@ -86,13 +85,11 @@ public record AttentionBench(int heads, int headDim) {
     }
 
     /** Those of the middle one of three layers. */
-    private Tensor rates(Backend backend) {
+    static Tensor rates(Backend backend, int heads) {
         double[] values = DecaySchedule.RELEASED.rates(DecayTemperature.BY_LAYER, heads, 1, 3);
         Tensor rates = backend.memory().allocate(MemoryKind.WEIGHTS, "rates", backend.precision().accumulation(),
                 values.length);
-        for (int h = 0; h < values.length; h++) {
-            rates.set(h, values[h]);
-        }
+        rates.copyFrom(Tensor.of(values));
         return rates;
     }
 
@@ -102,11 +99,7 @@ public record AttentionBench(int heads, int headDim) {
     }
 
     private Tensor random(Backend backend, String name, long tokens) {
-        Tensor t = tensor(backend, name, tokens);
-        SplittableRandom random = new SplittableRandom(name.hashCode());
-        for (long i = 0; i < t.size(); i++) {
-            t.setFlat(i, random.nextDouble() - 0.5);
-        }
-        return t;
+        return RandomTensors.allocate(backend.memory(), name, backend.precision().activations(), tokens, heads,
+                headDim);
     }
 }

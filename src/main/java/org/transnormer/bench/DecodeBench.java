@@ -8,11 +8,14 @@ import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.inference.RobustInference;
+import org.transnormer.model.DecodeState;
 import org.transnormer.model.ModelConfig;
+import org.transnormer.model.ParameterGroup;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.Tensor;
 
 /**
  * Token by token at different positions of a text. The recurrence takes the same time and the same memory at each.
@@ -34,8 +37,11 @@ public record DecodeBench(ModelConfig config) {
      * @param allocated bytes on the Java heap per token
      * @param tensors bytes of all tensors
      * @param resident bytes of the process, 0 if the system does not tell
+     * @param moved bytes that a token cannot do without: the matrices and the head read, one row of the embedding, the
+     *     states read and written
      */
-    public record Result(int position, double reading, Timing token, double allocated, long tensors, long resident) {
+    public record Result(int position, double reading, Timing token, double allocated, long tensors, long resident,
+            double moved) {
     }
 
     /** Reads up to each position, then decodes from each in turns. */
@@ -48,11 +54,26 @@ public record DecodeBench(ModelConfig config) {
                     TransNormer.Mode.INFERENCE, CHUNK);
             RobustInference inference = new RobustInference(backend, model, positions.size() + 1);
             backend.commit();
-            return run(positions, inference, backend.memory(), seconds);
+            return run(positions, inference, backend.memory(), seconds, moved(weights, inference.state()));
         }
     }
 
-    private List<Result> run(List<Integer> positions, RobustInference inference, Memory memory, double seconds) {
+    /** The rates, vectors and activations are less than a thousandth. */
+    private double moved(Weights weights, DecodeState state) {
+        double bytes = 0;
+        for (ParameterGroup group : weights.groups()) {
+            boolean embeddingOnly = group == weights.embedding().group() && !config.tiedHead();
+            bytes += embeddingOnly ? 0 : (double) group.size() * group.dtype().bytes();
+        }
+        for (int layer = 0; layer < config.layers(); layer++) {
+            Tensor one = state.layer(layer).select(0, 0);
+            bytes += 2.0 * one.size() * one.dtype().bytes();
+        }
+        return bytes;
+    }
+
+    private List<Result> run(List<Integer> positions, RobustInference inference, Memory memory, double seconds,
+            double moved) {
         int[] work = {positions.size()};
         int[] token = {1};
         Runnable decode = () -> inference.decode(work, token);
@@ -80,7 +101,7 @@ public record DecodeBench(ModelConfig config) {
             inference.state().copy(slot, inference.state(), work[0]);
             double allocated = HeapAllocation.bytesPerCall(ROUND, decode);
             results.add(new Result(positions.get(slot), reading[slot], Timing.summary(times.get(slot).toArray(), 0),
-                    allocated, tensors[slot], resident[slot]));
+                    allocated, tensors[slot], resident[slot], moved));
         }
         return results;
     }

@@ -35,8 +35,9 @@ public record StepBench(ModelConfig config, int rows, long length) {
      * @param step time of one step
      * @param allocated bytes on the Java heap per step, all threads
      * @param plan tensors
+     * @param deviceBytes taken of a device, 0 without one
      */
-    public record Result(Timing step, double allocated, MemoryPlan plan) {
+    public record Result(Timing step, double allocated, MemoryPlan plan, long deviceBytes) {
     }
 
     /**
@@ -46,8 +47,9 @@ public record StepBench(ModelConfig config, int rows, long length) {
      * @param nanos per step, its calls together
      * @param calls per step
      * @param allocated bytes on the Java heap per step, in all threads, since the leaf call before
+     * @param work per step
      */
-    public record Part(String call, double nanos, double calls, double allocated) {
+    public record Part(String call, double nanos, double calls, double allocated, Work work) {
     }
 
     /**
@@ -96,7 +98,14 @@ public record StepBench(ModelConfig config, int rows, long length) {
             Trainer trainer = trainer(backend);
             Timing timing = Timing.of(seconds, trainer::next);
             double allocated = HeapAllocation.bytesPerCall(Math.clamp(timing.rounds(), 1, 20), trainer::next);
-            return new Result(timing, allocated, backend.memory().plan());
+            return new Result(timing, allocated, backend.memory().plan(), backend.deviceBytes());
+        }
+    }
+
+    /** The best rates of the device, to compare with: a copy of half a gigabyte, a product of 8192 cubed. */
+    public static Ceilings ceilings(BackendKind kind, Precision precision, int threads) {
+        try (Backend backend = kind.open(precision, threads)) {
+            return Ceilings.of(backend, 1L << 29, 8192);
         }
     }
 
@@ -104,17 +113,28 @@ public record StepBench(ModelConfig config, int rows, long length) {
     public List<Part> profile(BackendKind kind, Precision precision, int threads, double seconds) {
         Map<String, Sum> sums = new TreeMap<>();
         long[] allocated = new long[1];
+        List<Runnable> pending = new ArrayList<>();
         try (Backend backend = new ObservedBackend(kind.open(precision, threads),
-                (component, method, arguments, nanos) -> {
+                (component, method, arguments, elapsed) -> {
                     long heap = HeapAllocation.total() - allocated[0];
-                    sums.computeIfAbsent(component + "." + method, name -> new Sum()).add(nanos, heap);
+                    Work work = Work.of(component, method, arguments);
+                    Sum sum = sums.computeIfAbsent(component + "." + method, name -> new Sum());
+                    pending.add(() -> {
+                        sum.add(elapsed.nanos(), heap, work);
+                        elapsed.release();
+                    });
                     allocated[0] = HeapAllocation.total();
                 })) {
             Trainer trainer = trainer(backend);
-            int steps = Timing.of(seconds / 2, trainer::next).rounds();
+            Runnable step = () -> {
+                trainer.next();
+                pending.forEach(Runnable::run);
+                pending.clear();
+            };
+            int steps = Timing.of(seconds / 2, step).rounds();
             sums.clear();
             for (int i = 0; i < steps; i++) {
-                trainer.next();
+                step.run();
             }
             return sums.entrySet().stream().map(e -> e.getValue().part(e.getKey(), steps))
                     .sorted(Comparator.comparingDouble(Part::nanos).reversed()).toList();
@@ -122,18 +142,20 @@ public record StepBench(ModelConfig config, int rows, long length) {
     }
 
     private static final class Sum {
-        private long nanos;
+        private double nanos;
         private long calls;
         private long allocated;
+        private Work work = Work.NONE;
 
-        void add(long time, long heap) {
+        void add(double time, long heap, Work more) {
             nanos += time;
             calls++;
             allocated += heap;
+            work = work.plus(more);
         }
 
         Part part(String call, double steps) {
-            return new Part(call, nanos / steps, calls / steps, allocated / steps);
+            return new Part(call, nanos / steps, calls / steps, allocated / steps, work.over(steps));
         }
     }
 

@@ -1,33 +1,60 @@
 package org.transnormer.cli;
 
+import java.util.Optional;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
+import org.transnormer.cuda.Gpu;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.MemoryPlan;
 import picocli.CommandLine.Option;
 
 /** Which backend computes, in which type, with how many threads. */
 final class BackendOptions {
-    @Option(names = "--backend", paramLabel = "NAME",
-            description = "scalar (the executable spec) or vector (fast, the default)")
-    private BackendKind kind;
 
-    @Option(names = "--dtype", paramLabel = "TYPE",
-            description = "scalar: f64, f32, bf16; vector: f32, bf16 (weights only); default f32")
+    /** What can be asked for. */
+    enum Choice {
+        /** CUDA where there is a GPU, else the vector backend. */
+        AUTO,
+        SCALAR,
+        VECTOR,
+        CUDA
+    }
+
+    @Option(names = "--backend", paramLabel = "NAME", description = "auto (cuda where there is a GPU, else vector; the "
+            + "default), scalar (the executable spec), vector (fast on a CPU) or cuda")
+    private Choice choice;
+
+    @Option(names = "--dtype", paramLabel = "TYPE", description = "scalar: f64, f32, bf16; vector: f32, bf16 (weights "
+            + "only); cuda: bf16, f32; default f32, on cuda bf16")
     private DType dtype;
 
     @Option(names = "--threads", paramLabel = "N", description = "threads of the vector backend; default: all cores")
     private Integer threads;
 
-    private boolean continued;
+    private BackendKind kind;
+    private String reason;
 
     BackendKind kind() {
-        return kind == null ? BackendKind.VECTOR : kind;
+        if (kind == null) {
+            choose();
+        }
+        return kind;
+    }
+
+    private void choose() {
+        if (choice != null && choice != Choice.AUTO) {
+            kind = BackendKind.valueOf(choice.name());
+            reason = "asked for with --backend";
+            return;
+        }
+        Optional<String> absence = Gpu.absence();
+        kind = absence.isEmpty() ? BackendKind.CUDA : BackendKind.VECTOR;
+        reason = "the fastest on this machine" + absence.map(why -> ": no GPU, since " + why).orElse("");
     }
 
     DType dtype() {
-        return dtype == null ? DType.F32 : dtype;
+        return dtype != null ? dtype : kind() == BackendKind.CUDA ? DType.BF16 : DType.F32;
     }
 
     Precision precision() {
@@ -67,14 +94,14 @@ final class BackendOptions {
                     .formatted(earlierType, dtype));
         }
         dtype = earlierType;
-        continued = kind == null;
-        kind = continued ? earlierKind : kind;
+        if (choice == null) {
+            kind = earlierKind;
+            reason = "as before";
+        }
     }
 
     /** Which backend runs, and why. */
     String describe(Backend backend) {
-        String reason = kind == null ? "the fastest on this machine"
-                : continued ? "as before" : "asked for with --backend";
         return "backend: %s; %s".formatted(backend.describe(), reason);
     }
 }

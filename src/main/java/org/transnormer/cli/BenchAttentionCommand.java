@@ -3,7 +3,10 @@ package org.transnormer.cli;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.transnormer.bench.AttentionBench;
+import org.transnormer.bench.AttentionFloorBench;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -15,6 +18,8 @@ import picocli.CommandLine.Spec;
         description = "Lightning Attention on as many sequences as have the longest one's tokens: the time per token does not grow "
                 + "with their length.")
 final class BenchAttentionCommand implements Callable<Integer> {
+    private static final Pattern SHAPE = Pattern.compile("([1-9][0-9]{0,5})x([1-9][0-9]{0,8})");
+
     @Spec
     private CommandSpec spec;
 
@@ -29,11 +34,19 @@ final class BenchAttentionCommand implements Callable<Integer> {
             defaultValue = "64")
     private int headDim;
 
+    @Option(names = "--shape", paramLabel = "BxT", split = ",",
+            description = "instead: B sequences of T tokens, read from a projection as a layer does, beside a copy of the same "
+                    + "bytes; such as 8x2048,1x32768")
+    private List<String> shapes;
+
     @Mixin
     private BenchOptions options;
 
     @Override
     public Integer call() {
+        if (shapes != null) {
+            return floors();
+        }
         List<AttentionBench.Result> results = new AttentionBench(heads, headDim).run(lengths, options.backend().kind(),
                 options.backend().precision(), options.backend().threads(), options.seconds());
         AttentionBench.Result first = results.getFirst();
@@ -54,5 +67,30 @@ final class BenchAttentionCommand implements Callable<Integer> {
                 rows);
         report.print(spec.commandLine().getOut(), options.json());
         return ExitCode.OK;
+    }
+
+    private int floors() {
+        List<List<Object>> rows = new ArrayList<>();
+        for (AttentionFloorBench.Result r : new AttentionFloorBench(heads, headDim).run(shapes.stream()
+                .map(BenchAttentionCommand::shape).toList(), options.backend().kind(), options.backend().precision(),
+                options.backend().threads())) {
+            rows.add(BenchReport.row(r.shape(), r.forwardFloor() / 1e6, r.forward() / 1e6,
+                    r.forward() / r.forwardFloor(), r.backwardFloor() / 1e6, r.backward() / 1e6,
+                    r.backward() / r.backwardFloor()));
+        }
+        BenchReport report = new BenchReport("attention", options).set("heads", heads).set("head dim", headDim);
+        report.table("shapes", BenchReport.columns("B x T", "%s", "forward floor ms", "%.3f", "forward ms", "%.3f",
+                "ratio", "%.2f", "backward floor ms", "%.3f", "backward ms", "%.3f", "ratio of backward", "%.2f"),
+                rows);
+        report.print(spec.commandLine().getOut(), options.json());
+        return ExitCode.OK;
+    }
+
+    private static AttentionFloorBench.Shape shape(String text) {
+        Matcher matcher = SHAPE.matcher(text);
+        if (!matcher.matches()) {
+            throw new IllegalArgumentException("--shape takes sequences x tokens, such as 8x2048, not " + text);
+        }
+        return new AttentionFloorBench.Shape(Integer.parseInt(matcher.group(1)), Long.parseLong(matcher.group(2)));
     }
 }

@@ -73,7 +73,7 @@ final class BenchGemmCommand implements Callable<Integer> {
         if (preset == null) {
             return BenchOptions.square(size);
         }
-        ModelConfig config = BenchOptions.config(preset);
+        ModelConfig config = BenchOptions.config(preset, false);
         return GemmShape.layer(tokens, config.width(), config.gluWidth(), config.paddedVocabulary());
     }
 }

@@ -55,10 +55,11 @@ final class BenchOptions {
     }
 
     /** A preset's shape with its own vocabulary, or that of the byte tokenizer where it has none. */
-    static ModelConfig config(String preset) {
+    static ModelConfig config(String preset, boolean separateHead) {
         Preset shape = Preset.of(preset);
         Tokenizer bytes = new ByteTokenizer();
         int vocabulary = shape.vocabulary() > 0 ? shape.vocabulary() : bytes.vocabularySize();
-        return shape.config(vocabulary, bytes.padId(), bytes.bosId(), bytes.eosId());
+        ModelConfig config = shape.config(vocabulary, bytes.padId(), bytes.bosId(), bytes.eosId());
+        return separateHead ? config.withSeparateHead() : config;
     }
 }

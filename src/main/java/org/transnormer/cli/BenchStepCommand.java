@@ -7,10 +7,12 @@ import java.util.concurrent.Callable;
 import java.util.function.ToDoubleFunction;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
+import org.transnormer.bench.Ceilings;
 import org.transnormer.bench.GemmBench;
 import org.transnormer.bench.ProcessMemory;
 import org.transnormer.bench.StepBench;
 import org.transnormer.bench.Timing;
+import org.transnormer.cuda.Device;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -44,6 +46,9 @@ final class BenchStepCommand implements Callable<Integer> {
             defaultValue = "1024")
     private int size;
 
+    @Option(names = "--separate-head", description = "the head has weights of its own")
+    private boolean separateHead;
+
     @Option(names = "--profile", description = "also time each component, in a run of its own")
     private boolean profile;
 
@@ -52,7 +57,7 @@ final class BenchStepCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        StepBench bench = new StepBench(BenchOptions.config(preset), batch, sequence);
+        StepBench bench = new StepBench(BenchOptions.config(preset, separateHead), batch, sequence);
         BackendKind kind = options.backend().kind();
         Precision precision = options.backend().precision();
         int threads = options.backend().threads();
@@ -65,9 +70,17 @@ final class BenchStepCommand implements Callable<Integer> {
         products(report, bench, result.step(), threads);
         report.figure("heap bytes per step", "%,.0f", result.allocated());
         report.figure("peak memory MiB", "%,.1f", peak / MEBI);
+        if (result.deviceBytes() > 0) {
+            report.figure("device memory MiB", "%,.1f", result.deviceBytes() / MEBI);
+        }
         report.figure("planned tensors MiB", "%,.1f", result.plan().total() / MEBI);
         if (profile) {
-            profile(report, bench.profile(kind, precision, threads, options.seconds()));
+            List<StepBench.Part> parts = bench.profile(kind, precision, threads, options.seconds());
+            if (kind == BackendKind.CUDA) {
+                floors(report, parts, StepBench.ceilings(kind, precision, threads), result.step());
+            } else {
+                profile(report, parts);
+            }
         }
         PrintWriter out = spec.commandLine().getOut();
         report.print(out, options.json());
@@ -86,6 +99,9 @@ final class BenchStepCommand implements Callable<Integer> {
     private void products(BenchReport report, StepBench bench, Timing step, int threads) {
         report.set("size", size);
         report.figure("GFLOP of products per step", "%,.3f", bench.flops() / 1e9);
+        if (options.backend().kind() == BackendKind.CUDA) {
+            utilisation(report, bench, step);
+        }
         if (options.backend().kind() != BackendKind.VECTOR) {
             return;
         }
@@ -95,6 +111,40 @@ final class BenchStepCommand implements Callable<Integer> {
         report.figure("GFLOP/s of products of that size", "%,.1f", bench.flops() / nanos);
         report.figure("ms of products at that rate", "%,.2f", nanos / MILLI);
         report.figure("share of the step %", "%.1f", 100 * nanos / step.median());
+    }
+
+    private static void utilisation(BenchReport report, StepBench bench, Timing step) {
+        double rate = bench.flops() / step.median() * 1e9;
+        report.figure("TFLOP/s of products", "%,.1f", rate / 1e12);
+        Device.of(0).peakFlops().ifPresent(peak -> {
+            report.figure("data sheet's TFLOP/s", "%,.1f", peak / 1e12);
+            report.figure("MFU", "%.3f", rate / peak);
+        });
+    }
+
+    /** Where the time of a step goes on a device, and the least that each part would take at the best rates measured. */
+    private static void floors(BenchReport report, List<StepBench.Part> parts, Ceilings ceilings, Timing step) {
+        double all = sum(parts, StepBench.Part::nanos);
+        double floor = sum(parts, part -> part.work().floorNanos(ceilings));
+        List<List<Object>> rows = new ArrayList<>();
+        for (StepBench.Part part : parts) {
+            double least = part.work().floorNanos(ceilings);
+            rows.add(BenchReport.row(part.call(), part.nanos() / MILLI, 100 * part.nanos() / all, part.calls(),
+                    part.work().bytes() / 1e9, part.work().flops() / 1e12, part.work().bytes() / part.nanos() / 1e3,
+                    part.work().flops() / part.nanos() / 1e3, least / MILLI, part.nanos() / least));
+        }
+        rows.add(BenchReport.row("together", all / MILLI, 100.0, sum(parts, StepBench.Part::calls),
+                sum(parts, part -> part.work().bytes()) / 1e9, sum(parts, part -> part.work().flops()) / 1e12,
+                sum(parts, part -> part.work().bytes()) / all / 1e3,
+                sum(parts, part -> part.work().flops()) / all / 1e3,
+                floor / MILLI, all / floor));
+        report.figure("TB/s of a copy", "%.3f", ceilings.bytesPerSecond() / 1e12);
+        report.figure("TFLOP/s of an 8192 product", "%,.1f", ceilings.flopsPerSecond() / 1e12);
+        report.figure("sum of floors ms", "%,.2f", floor / MILLI);
+        report.figure("step over its floors", "%.2f", step.median() / floor);
+        report.table("profile", BenchReport.columns("component", "%s", "ms/step", "%,.3f", "share %", "%.1f",
+                "calls/step", "%,.0f", "GB", "%,.2f", "TFLOP", "%,.2f", "TB/s", "%.2f", "TFLOP/s", "%,.1f", "floor ms",
+                "%,.3f", "over floor", "%.2f"), rows);
     }
 
     private static void profile(BenchReport report, List<StepBench.Part> parts) {

@@ -5,7 +5,10 @@ import static org.transnormer.cuda.bindings.driver.DriverApi.*;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.OptionalDouble;
 import org.transnormer.EnvironmentException;
 
 /**
@@ -21,6 +24,21 @@ import org.transnormer.EnvironmentException;
 public record Device(int ordinal, int handle, String name, int major, int minor, int processors, long memory) {
     /** The oldest compute capability that the kernels run on, times ten. */
     private static final int OLDEST = 80;
+    /** TFLOP/s by a part of the name; the more exact names first. */
+    private static final Map<String, Double> PEAKS = peaks();
+
+    private static Map<String, Double> peaks() {
+        Map<String, Double> peaks = new LinkedHashMap<>();
+        peaks.put("H100 PCIe", 756.0);
+        peaks.put("H100 NVL", 835.0);
+        peaks.put("H100", 989.4);
+        peaks.put("H200", 989.4);
+        peaks.put("GH200", 989.4);
+        peaks.put("A100", 311.9);
+        peaks.put("A800", 311.9);
+        peaks.put("B200", 2250.0);
+        return peaks;
+    }
 
     /** All GPUs that the driver shows. */
     public static List<Device> all() {
@@ -65,6 +83,15 @@ public record Device(int ordinal, int handle, String name, int major, int minor,
                     attribute(handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR()),
                     attribute(handle, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT()), memory);
         }
+    }
+
+    /**
+     * The most BF16 operations per second that the maker's data sheet gives, without sparsity; empty for a device that is
+     * not listed here.
+     */
+    public OptionalDouble peakFlops() {
+        return PEAKS.entrySet().stream().filter(peak -> name.contains(peak.getKey()))
+                .mapToDouble(peak -> peak.getValue() * 1e12).findFirst();
     }
 
     /** Bytes of shared memory that one block may ask for. */

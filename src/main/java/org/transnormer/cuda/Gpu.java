@@ -3,8 +3,10 @@ package org.transnormer.cuda;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
+import org.transnormer.EnvironmentException;
 
 /**
  * What every CUDA twin works with: a device, one stream on which everything is enqueued in order, and the kernels. Used
@@ -14,12 +16,14 @@ public final class Gpu implements AutoCloseable {
     private final Context context;
     private final Stream stream;
     private final KernelCache cache;
+    private final long idleFree;
     private final Map<String, KernelModule> modules = new HashMap<>();
 
     private Gpu(Context context, KernelCache cache) {
         this.context = context;
         this.cache = cache;
         stream = Stream.of(context);
+        idleFree = context.freeBytes();
     }
 
     /**
@@ -31,7 +35,23 @@ public final class Gpu implements AutoCloseable {
         // Everything that a step will need is looked for now.
         KernelCompiler.load();
         CublasLt.load();
-        return new Gpu(Context.open(Device.of(Integer.getInteger("tnl.device", 0))), KernelCache.standard());
+        return new Gpu(Context.open(Device.of(ordinal())), KernelCache.standard());
+    }
+
+    /** Why this machine has no GPU that the kernels run on, in the words of the error; empty if it has one. */
+    public static Optional<String> absence() {
+        try {
+            Device.of(ordinal());
+            KernelCompiler.load();
+            CublasLt.load();
+            return Optional.empty();
+        } catch (EnvironmentException e) {
+            return Optional.of(e.getMessage());
+        }
+    }
+
+    private static int ordinal() {
+        return Integer.getInteger("tnl.device", 0);
     }
 
     public Device device() {
@@ -44,6 +64,11 @@ public final class Gpu implements AutoCloseable {
 
     public Stream stream() {
         return stream;
+    }
+
+    /** Device memory that was taken since this was opened: tensors, kernels and the libraries' own. */
+    public long takenBytes() {
+        return idleFree - context.freeBytes();
     }
 
     /** Compiles what the cache does not hold of several sources at once, since one takes up to seconds. */

@@ -19,9 +19,6 @@ import org.transnormer.tensor.Tensor;
  * {@code first} of them on the ranks before it.
  */
 public final class HeadLoss {
-    /** Logits per chunk: 8 MiB in F32, which stays in a processor's last-level cache. */
-    private static final long CHUNK_ELEMENTS = 1L << 21;
-
     private final Backend backend;
     private final Communicator communicator;
     private final Tensor weight;
@@ -49,7 +46,7 @@ public final class HeadLoss {
         this.gradient = gradient;
         this.vocabulary = vocabulary;
         this.first = first;
-        this.chunk = Math.min(maxTokens, Math.max(64, CHUNK_ELEMENTS / weight.dim(0) / 64 * 64));
+        this.chunk = Math.min(maxTokens, Math.max(64, backend.logitsAtATime() / weight.dim(0) / 64 * 64));
         DType accumulation = backend.precision().accumulation();
         logits = Buffer.allocate(backend.memory(), MemoryKind.LOGITS, "logits", backend.precision().activations(),
                 chunk,
@@ -118,17 +115,19 @@ public final class HeadLoss {
         Tensor m = max.rows(n);
         Tensor s = sum.rows(n);
         Tensor y = target.rows(n);
-        backend.crossEntropy().partial(z, targets, first, vocabulary, m, s, y);
-        if (communicator.size() > 1) {
-            Tensor all = globalMax.rows(n);
-            all.copyFrom(m);
-            communicator.allReduceMax(all);
-            backend.crossEntropy().rescale(m, all, s);
-            communicator.allReduceSum(s);
-            communicator.allReduceSum(y);
-            m = all;
+        Tensor dz = backward ? z : null;
+        if (communicator.size() == 1) {
+            backend.crossEntropy().lossAndGradient(z, targets, vocabulary, m, s, y, scale, losses, dz);
+            return z;
         }
-        backend.crossEntropy().apply(z, targets, first, vocabulary, m, s, y, scale, losses, backward ? z : null);
+        backend.crossEntropy().partial(z, targets, first, vocabulary, m, s, y);
+        Tensor all = globalMax.rows(n);
+        backend.copy(m, all);
+        communicator.allReduceMax(all);
+        backend.crossEntropy().rescale(m, all, s);
+        communicator.allReduceSum(s);
+        communicator.allReduceSum(y);
+        backend.crossEntropy().apply(z, targets, first, vocabulary, all, s, y, scale, losses, dz);
         return z;
     }
 }

@@ -100,6 +100,13 @@ public record ModelConfig(int vocabulary, int width, int layers, int heads, int 
         }
     }
 
+    /** The same with a head of its own weights. */
+    public ModelConfig withSeparateHead() {
+        return new ModelConfig(vocabulary, width, layers, heads, hidden, gluWidth, norm, attentionActivation,
+                gluActivation, position, positions, lrpeLayers, decay, temperature, gate, scaleEmbedding, bias, false,
+                initStd, padding, bos, eos);
+    }
+
     /** d_h = D / H. */
     public int headDim() {
         return hidden / heads;

@@ -69,12 +69,12 @@ final class RoundedSpec implements Memory, ObservedBackend.Observer {
     /** What the caller put into them is rounded like everything else. */
     @Override
     public void calling(Object[] arguments) {
-        called("", "", arguments, 0);
+        called("", "", arguments, null);
     }
 
     /** Rounds inputs too: they are rounded already and stay as they are. */
     @Override
-    public void called(String component, String method, Object[] arguments, long nanos) {
+    public void called(String component, String method, Object[] arguments, ObservedBackend.Elapsed elapsed) {
         if (arguments == null) {
             return;
         }

@@ -1,0 +1,266 @@
+package org.transnormer.backend;
+
+import java.util.Arrays;
+import java.util.List;
+import org.transnormer.activation.Activation;
+import org.transnormer.activation.ActivationCuda;
+import org.transnormer.adamw.AdamW;
+import org.transnormer.adamw.AdamWCuda;
+import org.transnormer.adamw.GradientNorm;
+import org.transnormer.adamw.GradientNormCuda;
+import org.transnormer.cuda.ArgumentType;
+import org.transnormer.cuda.DevicePtr;
+import org.transnormer.cuda.Event;
+import org.transnormer.cuda.Gpu;
+import org.transnormer.cuda.Graph;
+import org.transnormer.cuda.Launch;
+import org.transnormer.embedding.Embedding;
+import org.transnormer.embedding.EmbeddingCuda;
+import org.transnormer.lightning.FeatureAttention;
+import org.transnormer.lightning.FeatureAttentionCuda;
+import org.transnormer.lightning.LightningAttention;
+import org.transnormer.lightning.LightningCuda;
+import org.transnormer.linear.Linear;
+import org.transnormer.linear.LinearCuda;
+import org.transnormer.loss.CrossEntropy;
+import org.transnormer.loss.CrossEntropyCuda;
+import org.transnormer.lrpe.Lrpe;
+import org.transnormer.lrpe.LrpeCuda;
+import org.transnormer.product.Product;
+import org.transnormer.product.ProductCuda;
+import org.transnormer.srmsnorm.LayerNormCuda;
+import org.transnormer.srmsnorm.Norm;
+import org.transnormer.srmsnorm.NormType;
+import org.transnormer.srmsnorm.RmsNormCuda;
+import org.transnormer.srmsnorm.SrmsNormCuda;
+import org.transnormer.tensor.Buffer;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Tensor;
+import org.transnormer.tensor.Workspace;
+
+/**
+ * The CUDA twins on one GPU: F32 without TF32, or BF16 with F32 accumulation. Calls only enqueue work on one stream; the
+ * host waits where it downloads. Results are the same bits from run to run on one kind of GPU.
+ */
+public final class CudaBackend implements Backend {
+    private static final int CONVERTED_PER_BLOCK = 2048;
+    /** All that are used, so that they are compiled side by side. */
+    private static final List<String> SOURCES = List.of("activation", "adamw", "embedding", "layernorm", "lightning",
+            "linear", "loss", "lrpe", "product", "rmsnorm", "srmsnorm", "tensor");
+
+    private final Precision precision;
+    private final Gpu gpu;
+    private final Memory memory;
+    private final Workspace workspace;
+    private final HostMemory hostMemory = new HostMemory();
+    private final Norm srmsNorm;
+    private final Norm rmsNorm;
+    private final Norm layerNorm;
+    private final Lrpe lrpe;
+    private final LightningAttention lightning;
+    private final FeatureAttentionCuda attention;
+    private final Linear linear;
+    private final Activation activation;
+    private final Product product;
+    private final Embedding embedding;
+    private final CrossEntropy crossEntropy;
+    private final AdamW adamW;
+    private final GradientNorm gradientNorm;
+    private final Launch widen;
+    private final Launch narrow;
+    private Buffer read;
+
+    /**
+     * @param precision {@link Precision#F32} or {@link Precision#BF16}
+     * @param gpu closed with the backend, as is the memory
+     * @param memory of the GPU, or a plan of it
+     * @throws IllegalArgumentException for another precision
+     */
+    public CudaBackend(Precision precision, Gpu gpu, Memory memory) {
+        if (!precision.equals(Precision.F32) && !precision.equals(Precision.BF16)) {
+            throw new IllegalArgumentException("the CUDA backend computes in F32 or BF16, not in "
+                    + precision.describe() + "; the scalar backend has the other types");
+        }
+        this.precision = precision;
+        this.gpu = gpu;
+        this.memory = memory;
+        workspace = new Workspace(memory);
+        gpu.compile(SOURCES);
+        srmsNorm = new SrmsNormCuda(gpu);
+        rmsNorm = new RmsNormCuda(gpu, workspace);
+        layerNorm = new LayerNormCuda(gpu, workspace);
+        lrpe = new LrpeCuda(gpu, workspace);
+        activation = new ActivationCuda(gpu);
+        LightningCuda kernels = new LightningCuda(gpu, workspace);
+        lightning = kernels;
+        attention = new FeatureAttentionCuda(kernels, activation, lrpe, memory);
+        linear = new LinearCuda(gpu, workspace);
+        product = new ProductCuda(gpu);
+        embedding = new EmbeddingCuda(gpu, workspace);
+        crossEntropy = new CrossEntropyCuda(gpu);
+        adamW = new AdamWCuda(gpu);
+        gradientNorm = new GradientNormCuda(gpu, workspace);
+        ArgumentType[] types = {ArgumentType.POINTER, ArgumentType.POINTER, ArgumentType.LONG};
+        widen = gpu.launch("tensor", "tensor_convert_bf16_f32", types).block(256);
+        narrow = gpu.launch("tensor", "tensor_convert_f32_bf16", types).block(256);
+    }
+
+    @Override
+    public String describe() {
+        return "cuda (%s, compute capability %d.%d), %s".formatted(gpu.device().name(), gpu.device().major(),
+                gpu.device().minor(), precision.describe());
+    }
+
+    @Override
+    public Precision precision() {
+        return precision;
+    }
+
+    @Override
+    public Memory memory() {
+        return memory;
+    }
+
+    @Override
+    public Norm norm(NormType type) {
+        return switch (type) {
+            case SRMSNORM -> srmsNorm;
+            case RMSNORM -> rmsNorm;
+            case LAYERNORM -> layerNorm;
+        };
+    }
+
+    @Override
+    public Lrpe lrpe() {
+        return lrpe;
+    }
+
+    @Override
+    public LightningAttention lightning() {
+        return lightning;
+    }
+
+    @Override
+    public FeatureAttention attention() {
+        return attention;
+    }
+
+    @Override
+    public Linear linear() {
+        return linear;
+    }
+
+    @Override
+    public Activation activation() {
+        return activation;
+    }
+
+    @Override
+    public Product product() {
+        return product;
+    }
+
+    @Override
+    public Embedding embedding() {
+        return embedding;
+    }
+
+    @Override
+    public CrossEntropy crossEntropy() {
+        return crossEntropy;
+    }
+
+    @Override
+    public AdamW adamW() {
+        return adamW;
+    }
+
+    @Override
+    public GradientNorm gradientNorm() {
+        return gradientNorm;
+    }
+
+    @Override
+    public void zero(Tensor x) {
+        gpu.stream().fill(DevicePtr.of(x).slice(0, x.size() * x.dtype().bytes()), (byte) 0);
+    }
+
+    @Override
+    public void copy(Tensor from, Tensor to) {
+        if (from.dtype() == to.dtype()) {
+            gpu.stream().copy(DevicePtr.of(from).slice(0, from.size() * from.dtype().bytes()), DevicePtr.of(to));
+            return;
+        }
+        Launch launch = from.dtype() == DType.BF16 && to.dtype() == DType.F32 ? widen
+                : from.dtype() == DType.F32 && to.dtype() == DType.BF16 ? narrow : null;
+        if (launch == null || !from.isContiguous() || !to.isContiguous() || from.size() != to.size()) {
+            throw new IllegalArgumentException("cannot copy %s into %s on a GPU".formatted(from, to));
+        }
+        launch.set(0, DevicePtr.of(from)).set(1, DevicePtr.of(to)).set(2, from.size())
+                .grid(Math.ceilDiv(from.size(), CONVERTED_PER_BLOCK)).on(gpu.stream());
+    }
+
+    @Override
+    public Tensor readable(Tensor x) {
+        if (read == null || read.maxTokens() < x.dim(0)) {
+            long[] row = Arrays.copyOfRange(x.shape(), 1, x.rank());
+            read = Buffer.allocate(hostMemory, MemoryKind.DATA, x.name(), x.dtype(), x.dim(0), row);
+        }
+        Tensor copy = read.rows(x.dim(0));
+        copy.copyFrom(x);
+        return copy;
+    }
+
+    @Override
+    public Runnable record(Runnable work) {
+        Graph graph = gpu.stream().capture(work);
+        return () -> graph.launch(gpu.stream());
+    }
+
+    /** Half a gigabyte in BF16: products of thousands of tokens, and few passes over the gradient of the head. */
+    @Override
+    public long logitsAtATime() {
+        return 1L << 28;
+    }
+
+    @Override
+    public long deviceBytes() {
+        return gpu.takenBytes();
+    }
+
+    @Override
+    public Mark mark() {
+        Event event = Event.timed(gpu.context());
+        gpu.stream().record(event);
+        return new Point(event);
+    }
+
+    private record Point(Event event) implements Mark {
+        @Override
+        public double nanosSince(Mark earlier) {
+            event.synchronize();
+            return event.millisecondsSince(((Point) earlier).event) * 1e6;
+        }
+
+        @Override
+        public void release() {
+            event.close();
+        }
+    }
+
+    @Override
+    public void commit() {
+        workspace.commit();
+        attention.commit();
+    }
+
+    @Override
+    public void close() {
+        hostMemory.close();
+        memory.close();
+        gpu.close();
+    }
+}

@@ -1,0 +1,33 @@
+package org.transnormer.bench;
+
+import java.util.Arrays;
+import org.transnormer.backend.Backend;
+import org.transnormer.backend.Mark;
+
+/** Times of enqueued work, by marks around each call, so that the host's part does not count. */
+final class MarkedTiming {
+    private static final int WARM_UP = 3;
+
+    private MarkedTiming() {
+    }
+
+    /** The median time of a call in nanoseconds, the rounds enqueued one behind the other after a few that do not count. */
+    static double median(Backend backend, int rounds, Runnable call) {
+        for (int i = 0; i < WARM_UP; i++) {
+            call.run();
+        }
+        Mark[] marks = new Mark[rounds + 1];
+        marks[0] = backend.mark();
+        for (int i = 1; i <= rounds; i++) {
+            call.run();
+            marks[i] = backend.mark();
+        }
+        double[] nanos = new double[rounds];
+        for (int i = 0; i < rounds; i++) {
+            nanos[i] = marks[i + 1].nanosSince(marks[i]);
+        }
+        Arrays.asList(marks).forEach(Mark::release);
+        Arrays.sort(nanos);
+        return nanos[rounds / 2];
+    }
+}
