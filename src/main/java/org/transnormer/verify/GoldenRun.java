@@ -8,6 +8,7 @@ import java.util.Set;
 import java.util.function.Function;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.Backend;
+import org.transnormer.backend.CudaBackend;
 import org.transnormer.backend.Precision;
 import org.transnormer.decay.DecaySchedule;
 import org.transnormer.decay.DecayTemperature;
@@ -87,6 +88,11 @@ final class GoldenRun implements AutoCloseable {
 
     Precision precision() {
         return backend.precision();
+    }
+
+    /** Whether every component rounds what it writes and nothing else; fused ones round elsewhere, and less. */
+    boolean roundsWhereTheSpecDoes() {
+        return !(backend instanceof CudaBackend);
     }
 
     /** For people. */

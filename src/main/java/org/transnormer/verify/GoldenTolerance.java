@@ -112,6 +112,31 @@ sealed interface GoldenTolerance {
         }
     }
 
+    /**
+     * No worse than another run of the same types: its RMS error on each tensor times {@link #FACTOR}, and no element
+     * further off than twice its worst.
+     *
+     * @param peer the other run
+     */
+    record Beside(GoldenRun peer) implements GoldenTolerance {
+        static final double FACTOR = 1.2;
+
+        @Override
+        public LongToDoubleFunction allowed(String name, Tensor want) {
+            Tensor other = peer.output(name);
+            double worst = LongStream.range(0, want.size())
+                    .mapToDouble(i -> finite(Math.abs(other.getFlat(i) - want.getFlat(i)))).max().orElse(0);
+            return _ -> 2 * worst;
+        }
+
+        @Override
+        public double rms(String name, Tensor want, double allowed) {
+            Tensor other = peer.output(name);
+            double errors = GoldenTolerance.rms(want.size(), i -> other.getFlat(i) - want.getFlat(i));
+            return allowed > 0 ? FACTOR * errors / allowed : 1;
+        }
+    }
+
     private static double largest(Tensor t) {
         return LongStream.range(0, t.size()).mapToDouble(i -> finite(Math.abs(t.getFlat(i)))).max().orElse(0);
     }

@@ -95,7 +95,7 @@ class GoldenVerifierTest {
                 long element = weight.contains("embed") ? 24L * (long) edit.tensor("input_ids").getFlat(0) : 0;
                 edit.set(weight, element, edit.tensor(weight).getFlat(element) + 1e-3);
                 Path bad = edit.save(temp.resolve("bad.safetensors"));
-                for (BackendKind kind : BackendKind.values()) {
+                for (BackendKind kind : List.of(BackendKind.SCALAR, BackendKind.VECTOR)) {
                     Outcome outcome = verify(bad, kind, kind.dtypes().getFirst());
                     assertThat(outcome.ok()).isFalse();
                     assertThat(outcome.first().orElseThrow().name()).as(weight).isEqualTo(tensor);
@@ -118,7 +118,7 @@ class GoldenVerifierTest {
     void bf16IsJudgedAgainstTheSpecOnTheSameWeights() {
         try (GoldenEdit edit = new GoldenEdit(good)) {
             Path other = edit.zeros("logits", 2, 9, 29).save(temp.resolve("zeros.safetensors"));
-            for (BackendKind kind : BackendKind.values()) {
+            for (BackendKind kind : List.of(BackendKind.SCALAR, BackendKind.VECTOR)) {
                 Outcome outcome = verify(other, kind, DType.BF16);
                 assertThat(outcome.ok()).isTrue();
                 assertThat(outcome.reference()).contains("same bf16-rounded weights");
