@@ -2,52 +2,45 @@
 // one row of heads that lie side by side. Cut as tiles.cuh says. Everything is read before anything is written, by the
 // thread that writes it, so y may be x and dx may be dy. Bytes: forward 2 tensors, backward 3; 5 to 40 FLOP an element.
 // EXP takes the maximum of a row first: a warp to a row, which comes from the cache the second time.
-// GELU of F32 is computed in double: Φ in F32 is not good to the 6 u that are asked for.
+// GELU is computed in double: Φ in F32 is not good to the 6 u that are asked for.
 #include "tiles.cuh"
 
-template <int F, class T>
+/** Not inlined: the compiler would take seconds. */
+__device__ __noinline__ float gelu(float x) { return (float)(x * normcdf((double)x)); }
+
+__device__ __noinline__ float gelu_derivative(float x) {
+  const double z = x;
+  return (float)(normcdf(z) + z * (0.39894228040143267794 * exp(-0.5 * z * z)));
+}
+
+template <int F>
 DEVICE float value(float x) {
-  if constexpr (F == act::GELU && sizeof(T) == 4) {
-    return (float)(x * normcdf((double)x));
-  }
-  return activation(F, x);
+  return F == act::GELU ? gelu(x) : activation(F, x);
 }
 
-template <int F, class T>
+template <int F>
 DEVICE float derivative(float x) {
-  if constexpr (F == act::GELU && sizeof(T) == 4) {
-    const double z = x;
-    return (float)(normcdf(z) + z * (0.39894228040143267794 * exp(-0.5 * z * z)));
-  }
-  return activation_derivative(F, x);
+  return F == act::GELU ? gelu_derivative(x) : activation_derivative(F, x);
 }
 
+/** Pieces of x become f(x). */
 template <int F, class T>
-DEVICE void forward(const T* x, long long x_stride, long long x_head, T* y, long long y_stride, long long y_head,
-                    long long rows, long long columns) {
-  const Tile<T> tile(rows, columns);
-  Pack<T> xs[ROWS];
-  tile.load(x, x_stride, x_head, xs);
+DEVICE void apply(Pack<T> (&pieces)[ROWS]) {
 #pragma unroll
   for (int k = 0; k < ROWS; k++) {
     float v[LANES<T>];
-    unpack(xs[k], v);
+    unpack(pieces[k], v);
 #pragma unroll
     for (int i = 0; i < LANES<T>; i++) {
-      v[i] = value<F, T>(v[i]);
+      v[i] = value<F>(v[i]);
     }
-    tile.store(y, y_stride, y_head, k, v);
+    pieces[k] = pack(v);
   }
 }
 
+/** Pieces of dy become f'(x) dy. */
 template <int F, class T>
-DEVICE void backward(const T* x, long long x_stride, long long x_head, const T* dy, long long dy_stride,
-                     long long dy_head, T* dx, long long dx_stride, long long dx_head, long long rows,
-                     long long columns) {
-  const Tile<T> tile(rows, columns);
-  Pack<T> xs[ROWS], dys[ROWS];
-  tile.load(x, x_stride, x_head, xs);
-  tile.load(dy, dy_stride, dy_head, dys);
+DEVICE void apply_derivative(const Pack<T> (&xs)[ROWS], Pack<T> (&dys)[ROWS]) {
 #pragma unroll
   for (int k = 0; k < ROWS; k++) {
     float v[LANES<T>], g[LANES<T>];
@@ -55,10 +48,47 @@ DEVICE void backward(const T* x, long long x_stride, long long x_head, const T* 
     unpack(dys[k], g);
 #pragma unroll
     for (int i = 0; i < LANES<T>; i++) {
-      g[i] *= derivative<F, T>(v[i]);
+      g[i] *= derivative<F>(v[i]);
     }
-    tile.store(dx, dx_stride, dx_head, k, g);
+    dys[k] = pack(g);
   }
+}
+
+/** One function at a time between loads and stores that all share: the compiler would copy those otherwise. */
+#define EACH_FUNCTION(CALL, ...)                                                                                       \
+  switch (f) {                                                                                                         \
+    case act::GELU: CALL<act::GELU>(__VA_ARGS__); break;                                                               \
+    case act::RELU: CALL<act::RELU>(__VA_ARGS__); break;                                                               \
+    case act::ELU: CALL<act::ELU>(__VA_ARGS__); break;                                                                 \
+    case act::SIGMOID: CALL<act::SIGMOID>(__VA_ARGS__); break;                                                         \
+    case act::LEAK: CALL<act::LEAK>(__VA_ARGS__); break;                                                               \
+    case act::ONE_PLUS_ELU: CALL<act::ONE_PLUS_ELU>(__VA_ARGS__); break;                                               \
+    case act::TWO_PLUS_ELU: CALL<act::TWO_PLUS_ELU>(__VA_ARGS__); break;                                               \
+    case act::SILU: CALL<act::SILU>(__VA_ARGS__); break;                                                               \
+    case act::SINE: CALL<act::SINE>(__VA_ARGS__); break;                                                               \
+    default: break;                                                                                                    \
+  }
+
+template <class T>
+DEVICE void forward(int f, const T* x, long long x_stride, long long x_head, T* y, long long y_stride,
+                    long long y_head, long long rows, long long columns) {
+  const Tile<T> tile(rows, columns);
+  Pack<T> pieces[ROWS];
+  tile.load(x, x_stride, x_head, pieces);
+  EACH_FUNCTION(apply, pieces)
+  tile.store(y, y_stride, y_head, pieces);
+}
+
+template <class T>
+DEVICE void backward(int f, const T* x, long long x_stride, long long x_head, const T* dy, long long dy_stride,
+                     long long dy_head, T* dx, long long dx_stride, long long dx_head, long long rows,
+                     long long columns) {
+  const Tile<T> tile(rows, columns);
+  Pack<T> xs[ROWS], dys[ROWS];
+  tile.load(x, x_stride, x_head, xs);
+  tile.load(dy, dy_stride, dy_head, dys);
+  EACH_FUNCTION(apply_derivative, xs, dys)
+  tile.store(dx, dx_stride, dx_head, dys);
 }
 
 /** The maximum of a row that a warp has, NaN if there is one. */
@@ -90,31 +120,17 @@ DEVICE void exponential(const T* x, long long x_stride, long long x_head, const 
   }
 }
 
-#define EACH_FUNCTION(CALL)                                                                                            \
-  switch (f) {                                                                                                         \
-    case act::GELU: CALL(act::GELU); break;                                                                            \
-    case act::RELU: CALL(act::RELU); break;                                                                            \
-    case act::ELU: CALL(act::ELU); break;                                                                              \
-    case act::SIGMOID: CALL(act::SIGMOID); break;                                                                      \
-    case act::LEAK: CALL(act::LEAK); break;                                                                            \
-    case act::ONE_PLUS_ELU: CALL(act::ONE_PLUS_ELU); break;                                                            \
-    case act::TWO_PLUS_ELU: CALL(act::TWO_PLUS_ELU); break;                                                            \
-    case act::SILU: CALL(act::SILU); break;                                                                            \
-    case act::SINE: CALL(act::SINE); break;                                                                            \
-    default: CALL(act::IDENTITY); break;                                                                               \
-  }
-
 #define ACTIVATION_KERNELS(SUFFIX, T)                                                                                  \
   extern "C" __global__ void __launch_bounds__(TILE_THREADS)                                                           \
       activation_forward_##SUFFIX(int f, const T* x, long long x_stride, long long x_head, T* y, long long y_stride,   \
                                   long long y_head, long long rows, long long columns) {                               \
-    EACH_FUNCTION(FORWARD_##SUFFIX)                                                                                    \
+    forward<T>(f, x, x_stride, x_head, y, y_stride, y_head, rows, columns);                                            \
   }                                                                                                                    \
   extern "C" __global__ void __launch_bounds__(TILE_THREADS)                                                           \
       activation_backward_##SUFFIX(int f, const T* x, long long x_stride, long long x_head, const T* dy,               \
                                    long long dy_stride, long long dy_head, T* dx, long long dx_stride,                 \
                                    long long dx_head, long long rows, long long columns) {                             \
-    EACH_FUNCTION(BACKWARD_##SUFFIX)                                                                                   \
+    backward<T>(f, x, x_stride, x_head, dy, dy_stride, dy_head, dx, dx_stride, dx_head, rows, columns);                \
   }                                                                                                                    \
   extern "C" __global__ void __launch_bounds__(TILE_THREADS)                                                           \
       activation_exponential_##SUFFIX(const T* x, long long x_stride, long long x_head, const T* dy,                   \
@@ -122,14 +138,6 @@ DEVICE void exponential(const T* x, long long x_stride, long long x_head, const 
                                       long long y_head, long long rows, long long columns) {                           \
     exponential<T>(x, x_stride, x_head, dy, dy_stride, dy_head, y, y_stride, y_head, rows, columns);                   \
   }
-
-#define FORWARD(F, T) forward<F, T>(x, x_stride, x_head, y, y_stride, y_head, rows, columns)
-#define BACKWARD(F, T) \
-  backward<F, T>(x, x_stride, x_head, dy, dy_stride, dy_head, dx, dx_stride, dx_head, rows, columns)
-#define FORWARD_f32(F) FORWARD(F, float)
-#define FORWARD_bf16(F) FORWARD(F, bf16)
-#define BACKWARD_f32(F) BACKWARD(F, float)
-#define BACKWARD_bf16(F) BACKWARD(F, bf16)
 
 ACTIVATION_KERNELS(f32, float)
 ACTIVATION_KERNELS(bf16, bf16)

@@ -4,6 +4,19 @@
 // BF16.
 #include "tiles.cuh"
 
+/** x ⊙ y, each rounded once. */
+template <class T>
+DEVICE Pack<T> times(Pack<T> x, Pack<T> y) {
+  float v[LANES<T>], w[LANES<T>];
+  unpack(x, v);
+  unpack(y, w);
+#pragma unroll
+  for (int i = 0; i < LANES<T>; i++) {
+    v[i] *= w[i];
+  }
+  return pack(v);
+}
+
 template <class T>
 DEVICE void forward(const T* a, long long a_stride, const T* b, long long b_stride, T* y, long long y_stride,
                     long long rows, long long columns) {
@@ -13,15 +26,9 @@ DEVICE void forward(const T* a, long long a_stride, const T* b, long long b_stri
   tile.load(b, b_stride, 0, bs);
 #pragma unroll
   for (int k = 0; k < ROWS; k++) {
-    float v[LANES<T>], w[LANES<T>];
-    unpack(as[k], v);
-    unpack(bs[k], w);
-#pragma unroll
-    for (int i = 0; i < LANES<T>; i++) {
-      v[i] *= w[i];
-    }
-    tile.store(y, y_stride, 0, k, v);
+    as[k] = times(as[k], bs[k]);
   }
+  tile.store(y, y_stride, 0, as);
 }
 
 /** y: null, or where a ⊙ b goes. */
@@ -36,21 +43,15 @@ DEVICE void backward(const T* a, long long a_stride, const T* b, long long b_str
   tile.load(dy, dy_stride, 0, dys);
 #pragma unroll
   for (int k = 0; k < ROWS; k++) {
-    float v[LANES<T>], w[LANES<T>], g[LANES<T>], product[LANES<T>];
-    unpack(as[k], v);
-    unpack(bs[k], w);
-    unpack(dys[k], g);
-#pragma unroll
-    for (int i = 0; i < LANES<T>; i++) {
-      product[i] = v[i] * w[i];
-      w[i] *= g[i];
-      v[i] *= g[i];
-    }
-    tile.store(da, da_stride, 0, k, w);
-    tile.store(db, db_stride, 0, k, v);
-    if (y != nullptr) {
-      tile.store(y, y_stride, 0, k, product);
-    }
+    const Pack<T> product = times(as[k], bs[k]);
+    bs[k] = times(dys[k], bs[k]);
+    as[k] = times(dys[k], as[k]);
+    dys[k] = product;
+  }
+  tile.store(da, da_stride, 0, bs);
+  tile.store(db, db_stride, 0, as);
+  if (y != nullptr) {
+    tile.store(y, y_stride, 0, dys);
   }
 }
 

@@ -37,7 +37,10 @@ struct Tile {
     }
   }
 
-  DEVICE void store(T* y, long long row_stride, long long head_stride, int k, const float (&x)[LANES<T>]) const {
-    store_some(y + offset(k, row_stride, head_stride), count(k), pack(x));
+  DEVICE void store(T* y, long long row_stride, long long head_stride, const Pack<T> (&pieces)[ROWS]) const {
+#pragma unroll
+    for (int k = 0; k < ROWS; k++) {
+      store_some(y + offset(k, row_stride, head_stride), count(k), pieces[k]);
+    }
   }
 };
