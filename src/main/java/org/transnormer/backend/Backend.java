@@ -75,6 +75,9 @@ public sealed interface Backend extends AutoCloseable
     /** Logits that exist at a time, in elements: few where caches are to hold them, many where products should be large. */
     long logitsAtATime();
 
+    /** Bytes of memory that there are for a plan: all of the machine's, or those that are free on a device. */
+    long capacity();
+
     /** Bytes of a device's memory that are taken, more than the plan counts; 0 where there is no device. */
     long deviceBytes();
 

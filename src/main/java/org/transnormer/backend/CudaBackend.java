@@ -227,6 +227,11 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
+    public long capacity() {
+        return gpu.context().freeBytes();
+    }
+
+    @Override
     public long deviceBytes() {
         return gpu.takenBytes();
     }

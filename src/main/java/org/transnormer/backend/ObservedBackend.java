@@ -216,6 +216,11 @@ public final class ObservedBackend implements Backend {
     }
 
     @Override
+    public long capacity() {
+        return backend.capacity();
+    }
+
+    @Override
     public long deviceBytes() {
         return backend.deviceBytes();
     }

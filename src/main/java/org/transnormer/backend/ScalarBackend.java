@@ -25,6 +25,7 @@ import org.transnormer.srmsnorm.Norm;
 import org.transnormer.srmsnorm.NormType;
 import org.transnormer.srmsnorm.RmsNormScalar;
 import org.transnormer.srmsnorm.SrmsNormScalar;
+import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.Tensor;
 
@@ -159,6 +160,11 @@ public final class ScalarBackend implements Backend {
     @Override
     public long logitsAtATime() {
         return 1L << 21;
+    }
+
+    @Override
+    public long capacity() {
+        return HostMemory.machineBytes();
     }
 
     @Override

@@ -28,6 +28,7 @@ import org.transnormer.srmsnorm.NormType;
 import org.transnormer.srmsnorm.RmsNormVector;
 import org.transnormer.srmsnorm.SrmsNormVector;
 import org.transnormer.tensor.DType;
+import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Workspace;
@@ -183,6 +184,11 @@ public final class VectorBackend implements Backend {
     @Override
     public long logitsAtATime() {
         return 1L << 21;
+    }
+
+    @Override
+    public long capacity() {
+        return HostMemory.machineBytes();
     }
 
     @Override

@@ -13,6 +13,7 @@ import org.transnormer.backend.ObservedBackend;
 import org.transnormer.backend.Precision;
 import org.transnormer.bench.GemmShape.Direction;
 import org.transnormer.model.ModelConfig;
+import org.transnormer.model.Recompute;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
@@ -26,8 +27,9 @@ import org.transnormer.train.Trainer;
  * @param config of the model
  * @param rows sequences of a step
  * @param length tokens of a sequence
+ * @param recompute what the backward computes again
  */
-public record StepBench(ModelConfig config, int rows, long length) {
+public record StepBench(ModelConfig config, int rows, long length, Recompute recompute) {
 
     /**
      * What a step came to.
@@ -94,7 +96,7 @@ public record StepBench(ModelConfig config, int rows, long length) {
 
     /** Times steps. */
     public Result run(BackendKind kind, Precision precision, int threads, double seconds) {
-        try (Backend backend = kind.open(precision, threads)) {
+        try (Backend backend = kind.open(precision, threads, plan(kind, precision, threads))) {
             Trainer trainer = trainer(backend);
             Timing timing = Timing.of(seconds, trainer::next);
             double allocated = HeapAllocation.bytesPerCall(Math.clamp(timing.rounds(), 1, 20), trainer::next);
@@ -114,7 +116,7 @@ public record StepBench(ModelConfig config, int rows, long length) {
         Map<String, Sum> sums = new TreeMap<>();
         long[] allocated = new long[1];
         List<Runnable> pending = new ArrayList<>();
-        try (Backend backend = new ObservedBackend(kind.open(precision, threads),
+        try (Backend backend = new ObservedBackend(kind.open(precision, threads, plan(kind, precision, threads)),
                 (component, method, arguments, elapsed) -> {
                     long heap = HeapAllocation.total() - allocated[0];
                     Work work = Work.of(component, method, arguments);
@@ -159,17 +161,33 @@ public record StepBench(ModelConfig config, int rows, long length) {
         }
     }
 
+    private MemoryPlan plan(BackendKind kind, Precision precision, int threads) {
+        try (Backend backend = kind.plan(precision, threads)) {
+            parts(backend);
+            return backend.memory().plan();
+        }
+    }
+
+    /** Everything that takes memory. */
+    private record Parts(Weights weights, Optimizer optimizer, Trainer trainer) {
+    }
+
     Trainer trainer(Backend backend) {
+        Parts parts = parts(backend);
+        parts.weights().initialise(1);
+        parts.optimizer().adoptWeights();
+        return parts.trainer();
+    }
+
+    private Parts parts(Backend backend) {
         Weights weights = new Weights(config, backend.precision(), backend.memory(), true);
         TransNormer model = new TransNormer(backend, Communicator.single(), config, weights, TransNormer.Mode.TRAINING,
-                rows * length);
+                rows * length, recompute);
         Optimizer optimizer = new Optimizer(backend, Communicator.single(), weights,
                 new AdamW.Constants(0.9, 0.95, 1e-8, 0.1), 1);
         Trainer trainer = new Trainer(backend, model, optimizer, new LearningRate.Constant(1e-4, 0),
                 new RandomTokens(rows, length, config.vocabulary()), 1);
         backend.commit();
-        weights.initialise(1);
-        optimizer.adoptWeights();
-        return trainer;
+        return new Parts(weights, optimizer, trainer);
     }
 }

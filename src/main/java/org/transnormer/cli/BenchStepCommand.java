@@ -13,6 +13,7 @@ import org.transnormer.bench.ProcessMemory;
 import org.transnormer.bench.StepBench;
 import org.transnormer.bench.Timing;
 import org.transnormer.cuda.Device;
+import org.transnormer.model.Recompute;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -49,6 +50,12 @@ final class BenchStepCommand implements Callable<Integer> {
     @Option(names = "--separate-head", description = "the head has weights of its own")
     private boolean separateHead;
 
+    @Option(names = "--recompute", paramLabel = "WHAT",
+            description = "what the backward computes again: none, attention, "
+                    + "glu or full; default ${DEFAULT-VALUE}",
+            defaultValue = "none")
+    private Recompute recompute;
+
     @Option(names = "--profile", description = "also time each component, in a run of its own")
     private boolean profile;
 
@@ -57,13 +64,14 @@ final class BenchStepCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
-        StepBench bench = new StepBench(BenchOptions.config(preset, separateHead), batch, sequence);
+        StepBench bench = new StepBench(BenchOptions.config(preset, separateHead), batch, sequence, recompute);
         BackendKind kind = options.backend().kind();
         Precision precision = options.backend().precision();
         int threads = options.backend().threads();
         BenchReport report = new BenchReport("step", options).set("preset", preset)
                 .set("parameters", bench.config().parameterCount()).set("vocabulary", bench.config().vocabulary())
-                .set("batch", batch).set("sequence", sequence);
+                .set("batch", batch).set("sequence", sequence)
+                .set("recompute", recompute.label());
         StepBench.Result result = bench.run(kind, precision, threads, options.seconds());
         double peak = ProcessMemory.peak().orElse(0);
         time(report, result.step());

@@ -1,53 +1,86 @@
 package org.transnormer.cli;
 
-import com.sun.management.OperatingSystemMXBean;
 import java.io.PrintWriter;
-import java.lang.management.ManagementFactory;
 import org.transnormer.EnvironmentException;
+import org.transnormer.backend.Backend;
+import org.transnormer.backend.BackendKind;
 import org.transnormer.bench.ProcessMemory;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.MemoryPlan;
 
-/** The memory plan as it is printed before the first step, and what became of it. */
-record MemoryReport(MemoryPlan plan) {
+/**
+ * The memory plan as it is printed before the first step, and what became of it.
+ *
+ * @param kind of the backend, which decides whose memory it is
+ * @param capacity bytes that there are
+ */
+record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
     /**
      * What the Java machine itself takes, started as {@code bin/tnl} does: peaks of training runs, less their tensors, were
      * 189 to 205 MiB, of which up to 50 are the compiler's while it works, 16 the young heap, the rest code and classes.
      */
     private static final long JVM = 198L << 20;
+    /** What kernels and libraries take of a device beside the plan, with room. */
+    private static final long LIBRARIES = 512L << 20;
+
+    static MemoryReport of(Backend planned, BackendKind kind) {
+        return new MemoryReport(planned.memory().plan(), kind, planned.capacity());
+    }
+
+    boolean fits() {
+        return planned() <= capacity;
+    }
 
     /**
      * Refuses what cannot work before anything is taken: the system would end the process without a word.
      *
-     * @throws EnvironmentException if the machine has less memory than the plan
+     * @throws EnvironmentException if there is less memory than the plan needs
      */
     void check() {
-        OperatingSystemMXBean system = (OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean();
-        if (planned() > system.getTotalMemorySize()) {
-            throw new EnvironmentException("this needs %s of memory, the machine has %s".formatted(
-                    mebibytes(planned()), mebibytes(system.getTotalMemorySize())),
-                    "make --batch, --sequence or the model smaller");
+        if (!fits()) {
+            throw new EnvironmentException(onDevice()
+                    ? "this needs %s of the GPU's memory, of which %s are free (%s)".formatted(mebibytes(planned()),
+                            mebibytes(capacity), rows())
+                    : "this needs %s of memory, the machine has %s".formatted(mebibytes(planned()),
+                            mebibytes(capacity)),
+                    onDevice()
+                            ? "--recompute full keeps least; a smaller --batch (with --accumulate for the same step), --sequence or "
+                                    + "model needs less, and nvidia-smi lists who else uses the GPU"
+                            : "make --batch, --sequence or the model smaller");
         }
     }
 
     void print(PrintWriter out) {
-        StringBuilder line = new StringBuilder("memory:");
-        for (MemoryKind kind : MemoryKind.values()) {
-            if (plan.bytes(kind) > 0) {
-                line.append(" %s %s,".formatted(kind.label(), mebibytes(plan.bytes(kind))));
-            }
-        }
-        out.println(line.append(" jvm %s; together %s".formatted(mebibytes(JVM), mebibytes(planned()))));
+        out.println("memory: %s, %s %s; together %s%s".formatted(rows(), onDevice() ? "libraries" : "jvm",
+                mebibytes(onDevice() ? LIBRARIES : JVM), mebibytes(planned()), onDevice() ? " of the GPU's" : ""));
     }
 
-    /** What the process took at most, beside what was planned; nothing where the system does not tell. */
-    void printPeak(PrintWriter out) {
+    private String rows() {
+        StringBuilder line = new StringBuilder();
+        for (MemoryKind row : MemoryKind.values()) {
+            if (plan.bytes(row) > 0) {
+                line.append("%s%s %s".formatted(line.isEmpty() ? "" : ", ", row.label(), mebibytes(plan.bytes(row))));
+            }
+        }
+        return line.toString();
+    }
+
+    /** What was taken at most, beside what was planned; nothing where the system does not tell. */
+    void printPeak(PrintWriter out, Backend backend) {
+        if (onDevice()) {
+            out.printf("GPU memory: %s, planned %s%n", mebibytes(backend.deviceBytes()), mebibytes(planned()));
+            return;
+        }
         ProcessMemory.peak().ifPresent(peak -> out.printf("peak memory: %s, planned %s%n", mebibytes(peak),
                 mebibytes(planned())));
     }
 
+    private boolean onDevice() {
+        return kind == BackendKind.CUDA;
+    }
+
     private long planned() {
-        return plan.total() + JVM;
+        return plan.total() + (onDevice() ? LIBRARIES : JVM);
     }
 
     private static String mebibytes(long bytes) {

@@ -13,6 +13,7 @@ import org.transnormer.backend.Backend;
 import org.transnormer.checkpoint.HfConfig;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Preset;
+import org.transnormer.model.Recompute;
 import org.transnormer.tokenizer.ByteTokenizer;
 import org.transnormer.tokenizer.Tokenizer;
 import org.transnormer.train.ModelFolder;
@@ -38,7 +39,7 @@ final class TrainCommand implements Callable<Integer> {
     private static final long DEFAULT_STEPS = 2_200;
     /** What may be said about a run that goes on; its settings decide everything else. */
     private static final Set<String> RESUME_OPTIONS = Set.of("--resume", "--steps", "--backend", "--dtype",
-            "--threads");
+            "--threads", "--recompute");
 
     @Spec
     private CommandSpec spec;
@@ -55,6 +56,9 @@ final class TrainCommand implements Callable<Integer> {
     @ArgGroup(validate = false, heading = "%nHow to compute%n")
     private BackendOptions backendOptions = new BackendOptions();
 
+    @ArgGroup(validate = false)
+    private RecomputeOption recompute = new RecomputeOption();
+
     /** Model and text. */
     static final class What {
         @Option(names = "--data", paramLabel = "PATH", arity = "1..*",
@@ -68,6 +72,8 @@ final class TrainCommand implements Callable<Integer> {
         @Option(names = "--preset", paramLabel = "NAME", completionCandidates = PresetNames.class,
                 description = "model shape: ${COMPLETION-CANDIDATES}; default nano")
         private String preset;
+        @Option(names = "--separate-head", description = "the head has weights of its own, with --preset")
+        private boolean separateHead;
         @Option(names = "--config", paramLabel = "FILE", description = "model shape from a config.json")
         private Path config;
     }
@@ -150,17 +156,22 @@ final class TrainCommand implements Callable<Integer> {
         if (earlier != null) {
             checkSameData(earlier.description(), description);
         }
-        MemoryReport report = plan(config, settings, data);
+        RecomputeOption.Planned planned = recompute.plan(what -> plan(config, settings, data, what));
+        MemoryReport report = planned.report();
+        report.check();
         PrintWriter out = spec.commandLine().getOut();
         try (Backend backend = backendOptions.open(report.plan())) {
             printPlan(settings, config, data, backendOptions.describe(backend), report, out);
-            report.check();
-            TrainingRun run = new TrainingRun(backend, config, settings, data.train(), data.heldOut());
+            if (planned.recompute() != Recompute.NONE) {
+                out.printf("recompute: %s%n", planned.recompute().label());
+            }
+            TrainingRun run = new TrainingRun(backend, config, settings, data.train(), data.heldOut(),
+                    planned.recompute());
             RunFolder folder = earlier == null ? begin(run, description) : goOn(run, earlier.with(description));
             out.printf("run folder: %s%s%n", folder.path(), earlier == null ? ""
                     : ", after step %d".formatted(run.trainer().step()));
             if (new TrainingLoop(run, folder, backend, tokenizer, out).run()) {
-                report.printPeak(out);
+                report.printPeak(out, backend);
             }
         }
         return ExitCode.OK;
@@ -214,8 +225,9 @@ final class TrainCommand implements Callable<Integer> {
 
     private ModelConfig config(Tokenizer tokenizer) {
         if (what.config == null) {
-            return Preset.of(what.preset == null ? Preset.NANO.label() : what.preset).config(
+            ModelConfig config = Preset.of(what.preset == null ? Preset.NANO.label() : what.preset).config(
                     tokenizer.vocabularySize(), tokenizer.padId(), tokenizer.bosId(), tokenizer.eosId());
+            return what.separateHead ? config.withSeparateHead() : config;
         }
         if (what.preset != null) {
             throw new IllegalArgumentException("--preset and --config both say what to train; give one");
@@ -229,10 +241,10 @@ final class TrainCommand implements Callable<Integer> {
         return config;
     }
 
-    private MemoryReport plan(ModelConfig config, TrainSettings settings, RunData data) {
+    private MemoryReport plan(ModelConfig config, TrainSettings settings, RunData data, Recompute what) {
         try (Backend backend = backendOptions.plan()) {
-            new TrainingRun(backend, config, settings, data.train(), data.heldOut());
-            return new MemoryReport(backend.memory().plan());
+            new TrainingRun(backend, config, settings, data.train(), data.heldOut(), what);
+            return MemoryReport.of(backend, backendOptions.kind());
         }
     }
 

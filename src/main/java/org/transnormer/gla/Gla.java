@@ -64,17 +64,19 @@ public final class Gla implements TokenMixer {
     private final Parameters gradients;
     private final Tensor rates;
     private final GlaBuffers.Saved saved;
+    private final boolean recomputesAttention;
     private final GlaBuffers.Scratch scratch;
 
     /**
      * @param rates decay rates (H)
      * @param gradients null outside training
      * @param saved what the backward needs of the forward; may be shared between layers outside training
+     * @param recomputesAttention whether the attention output is not kept but computed again in the backward
      * @param scratch shared between layers
      */
     public Gla(Backend backend, Communicator communicator, Settings settings, NormLayer tokenNorm,
             NormLayer outputNorm, Parameters parameters, Parameters gradients, Tensor rates, GlaBuffers.Saved saved,
-            GlaBuffers.Scratch scratch) {
+            boolean recomputesAttention, GlaBuffers.Scratch scratch) {
         this.backend = backend;
         this.communicator = communicator;
         this.settings = settings;
@@ -84,6 +86,7 @@ public final class Gla implements TokenMixer {
         this.gradients = gradients;
         this.rates = rates;
         this.saved = saved;
+        this.recomputesAttention = recomputesAttention;
         this.scratch = scratch;
         reserve(scratch.maxTokens());
     }
@@ -111,8 +114,7 @@ public final class Gla implements TokenMixer {
         if (trace.composed()) {
             attendByParts(sequences, mask, initial, last, trace, name);
         } else {
-            backend.attention().forward(saved.q, saved.k, saved.v, settings.activation(), parameters.theta(), rates,
-                    sequences, mask, initial, saved.attentionHeads, last);
+            attend(sequences, mask, initial, last);
         }
         if (trace.active()) {
             trace.record(name + ".token_norm", scratch.normed);
@@ -138,6 +140,11 @@ public final class Gla implements TokenMixer {
     @Override
     public void backward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor dy, Tensor dx,
             boolean accumulate) {
+        saved.bind(x.dim(0));
+        scratch.bind(x.dim(0));
+        if (recomputesAttention) {
+            attend(sequences, mask, initial, null);
+        }
         outputNorm.reapply(saved.attention, saved.outputStatistics, saved.u, scratch.gated);
         backend.linear().backwardWeight(scratch.gated, dy, gradients.out(), gradients.outBias(), accumulate);
         backend.linear().backwardInput(dy, parameters.out(), scratch.dattention, false);
@@ -152,6 +159,11 @@ public final class Gla implements TokenMixer {
         backend.linear().backwardInput(scratch.dqkvu, parameters.qkvu(), scratch.normed, false);
         communicator.allReduceSum(scratch.normed);
         tokenNorm.backward(x, saved.tokenStatistics, null, scratch.normed, scratch.sums, dy, dx, null);
+    }
+
+    private void attend(Sequences sequences, Tensor mask, Tensor initial, Tensor last) {
+        backend.attention().forward(saved.q, saved.k, saved.v, settings.activation(), parameters.theta(), rates,
+                sequences, mask, initial, saved.attentionHeads, last);
     }
 
     /** The attention out of its parts, in memory of their own: for a trace that wants to see what a fused twin does not write. */

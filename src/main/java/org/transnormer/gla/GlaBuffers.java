@@ -37,13 +37,20 @@ public final class GlaBuffers {
         private final Buffer outputStatisticsBuffer;
 
         public Saved(Memory memory, Precision precision, Gla.Settings settings, NormType norm, long maxTokens) {
+            this(memory, precision, settings, norm, maxTokens, null);
+        }
+
+        /** @param other whose attention output's memory is used, for layers that compute it again; or null */
+        public Saved(Memory memory, Precision precision, Gla.Settings settings, NormType norm, long maxTokens,
+                Saved other) {
             this.settings = settings;
             DType statistics = NormLayer.statisticsType(norm, precision.accumulation());
             int columns = norm == NormType.LAYERNORM ? 2 : 1;
             MemoryKind kind = MemoryKind.ACTIVATIONS;
             DType dtype = precision.activations();
             qkvuBuffer = Buffer.allocate(memory, kind, "qkvu", dtype, maxTokens, settings.groups() * settings.hidden());
-            attentionBuffer = Buffer.allocate(memory, kind, "attn", dtype, maxTokens, settings.hidden());
+            attentionBuffer = other != null ? other.attentionBuffer
+                    : Buffer.allocate(memory, kind, "attn", dtype, maxTokens, settings.hidden());
             tokenStatisticsBuffer = Buffer.allocate(memory, kind, "token_norm.sums", statistics, maxTokens, columns);
             outputStatisticsBuffer = Buffer.allocate(memory, kind, "norm.sums", statistics, maxTokens, columns);
         }

@@ -14,8 +14,9 @@ import org.transnormer.tensor.Trace;
  * @param channels the channel mixer
  * @param mid residual stream between the two, (T, d)
  * @param out residual stream after both, (T, d)
+ * @param recomputesTokens whether mid and what the token mixer keeps are overwritten by other layers, and computed again
  */
-record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out) {
+record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out, boolean recomputesTokens) {
 
     /**
      * The block's output, {@link #out}.
@@ -45,7 +46,11 @@ record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out) {
      * @param accumulate whether to add to the gradients of the matrices or to overwrite them
      */
     void backward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor dstream, boolean accumulate) {
-        channels.backward(mid.rows(x.dim(0)), dstream, dstream, accumulate);
+        Tensor middle = mid.rows(x.dim(0));
+        if (recomputesTokens) {
+            tokens.forward(x, sequences, mask, initial, null, middle, Trace.NONE, "");
+        }
+        channels.backward(middle, dstream, dstream, accumulate);
         tokens.backward(x, sequences, mask, initial, dstream, dstream, accumulate);
     }
 }

@@ -57,12 +57,19 @@ public final class TransNormer {
     private final Buffer losses;
     private final HeadLoss head;
 
+    /** A model that computes nothing again. */
+    public TransNormer(Backend backend, Communicator communicator, ModelConfig config, Weights weights, Mode mode,
+            long maxTokens) {
+        this(backend, communicator, config, weights, mode, maxTokens, Recompute.NONE);
+    }
+
     /**
      * @param maxTokens most tokens of one batch
+     * @param recompute what the backward computes again; NONE outside training
      * @throws org.transnormer.tensor.OutOfMemoryException if the buffers cannot be had
      */
     public TransNormer(Backend backend, Communicator communicator, ModelConfig config, Weights weights, Mode mode,
-            long maxTokens) {
+            long maxTokens, Recompute recompute) {
         this.backend = backend;
         this.communicator = communicator;
         this.config = config;
@@ -72,7 +79,7 @@ public final class TransNormer {
         Memory memory = backend.memory();
         Precision precision = backend.precision();
         embedded = stream("embed");
-        addBlocks(memory, precision);
+        addBlocks(memory, precision, recompute);
         DType statistics = NormLayer.statisticsType(config.norm(), precision.accumulation());
         int columns = backend.norm(config.norm()).statistics();
         finalNorm = norm("model.final_norm", config.width(), Communicator.single());
@@ -89,7 +96,7 @@ public final class TransNormer {
                 training ? weights.head().gradient() : null, config.vocabulary(), 0, maxTokens);
     }
 
-    private void addBlocks(Memory memory, Precision precision) {
+    private void addBlocks(Memory memory, Precision precision, Recompute recompute) {
         Gla.Settings settings = new Gla.Settings(config.heads(), config.headDim(), config.attentionActivation(),
                 config.gate() == ModelConfig.Gate.LINEAR);
         GlaBuffers.Scratch glaScratch = new GlaBuffers.Scratch(memory, precision, settings, config.norm(),
@@ -98,22 +105,27 @@ public final class TransNormer {
                 config.gluWidth(), training, maxTokens);
         GlaBuffers.Saved glaSaved = null;
         SgluBuffers.Saved sgluSaved = null;
+        Buffer middle = training ? null : embedded;
         for (int layer = 0; layer < config.layers(); layer++) {
-            if (training || layer == 0) {
-                glaSaved = new GlaBuffers.Saved(memory, precision, settings, config.norm(), maxTokens);
+            boolean first = layer == 0;
+            if (first || training && recompute != Recompute.FULL) {
+                glaSaved = new GlaBuffers.Saved(memory, precision, settings, config.norm(), maxTokens,
+                        recompute.attention() ? glaSaved : null);
+                middle = training ? stream("mid." + layer) : embedded;
+            }
+            if (first || training && !recompute.up()) {
                 sgluSaved = new SgluBuffers.Saved(memory, precision, config.norm(), config.gluWidth(), maxTokens);
             }
             String name = "model.layers." + layer + ".";
             Gla gla = new Gla(backend, communicator, settings, norm(name + "token_norm", config.width(),
                     Communicator.single()), norm(name + "token_mixer.norm", config.hidden(), communicator),
                     weights.gla(layer, false), training ? weights.gla(layer, true) : null, rates(memory, layer),
-                    glaSaved,
-                    glaScratch);
+                    glaSaved, recompute.attention(), glaScratch);
             Sglu sglu = new Sglu(backend, communicator, config.gluActivation(),
                     norm(name + "channel_norm", config.width(), Communicator.single()), weights.sglu(layer, false),
-                    training ? weights.sglu(layer, true) : null, sgluSaved, sgluScratch);
-            blocks.add(training ? new Block(gla, sglu, stream("mid." + layer), stream("out." + layer))
-                    : new Block(gla, sglu, embedded, embedded));
+                    training ? weights.sglu(layer, true) : null, sgluSaved, recompute.up(), sgluScratch);
+            blocks.add(new Block(gla, sglu, middle, training ? stream("out." + layer) : embedded,
+                    recompute == Recompute.FULL));
         }
     }
 

@@ -37,15 +37,19 @@ public final class Sglu implements ChannelMixer {
     private final Parameters parameters;
     private final Parameters gradients;
     private final SgluBuffers.Saved saved;
+    private final boolean recomputesUp;
     private final SgluBuffers.Scratch scratch;
 
     /**
      * @param gradients null outside training
-     * @param saved what the backward needs of the forward; may be shared between layers outside training
+     * @param saved what the backward needs of the forward; may be shared between layers outside training, and where it
+     *     is computed again
+     * @param recomputesUp whether the up projection is not kept but computed again in the backward
      * @param scratch shared between layers
      */
     public Sglu(Backend backend, Communicator communicator, ActivationFunction activation, NormLayer norm,
-            Parameters parameters, Parameters gradients, SgluBuffers.Saved saved, SgluBuffers.Scratch scratch) {
+            Parameters parameters, Parameters gradients, SgluBuffers.Saved saved, boolean recomputesUp,
+            SgluBuffers.Scratch scratch) {
         this.backend = backend;
         this.communicator = communicator;
         this.activation = activation;
@@ -53,6 +57,7 @@ public final class Sglu implements ChannelMixer {
         this.parameters = parameters;
         this.gradients = gradients;
         this.saved = saved;
+        this.recomputesUp = recomputesUp;
         this.scratch = scratch;
         backend.linear().reserve(scratch.maxTokens(), parameters.up().dim(1), parameters.up().dim(0));
         backend.linear().reserve(scratch.maxTokens(), parameters.down().dim(1), parameters.down().dim(0));
@@ -77,6 +82,12 @@ public final class Sglu implements ChannelMixer {
 
     @Override
     public void backward(Tensor x, Tensor dy, Tensor dx, boolean accumulate) {
+        saved.bind(x.dim(0));
+        scratch.bind(x.dim(0));
+        if (recomputesUp) {
+            norm.forward(x, saved.statistics, null, scratch.normed);
+            backend.linear().forward(scratch.normed, parameters.up(), parameters.upBias(), null, saved.ab);
+        }
         backend.linear().backwardInput(dy, parameters.down(), scratch.dproduct, false);
         if (activation == ActivationFunction.IDENTITY) {
             backend.product().backwardAndForward(saved.a, saved.b, scratch.dproduct, scratch.da, scratch.db,
@@ -89,7 +100,9 @@ public final class Sglu implements ChannelMixer {
             backend.product().backward(scratch.product, saved.b, scratch.dproduct, scratch.da, scratch.db);
             backend.activation().backward(activation, saved.a3, scratch.da3, scratch.da3);
         }
-        norm.reapply(x, saved.statistics, null, scratch.normed);
+        if (!recomputesUp) {
+            norm.reapply(x, saved.statistics, null, scratch.normed);
+        }
         backend.linear().backwardWeight(scratch.normed, scratch.dab, gradients.up(), gradients.upBias(), accumulate);
         backend.linear().backwardInput(scratch.dab, parameters.up(), scratch.normed, false);
         communicator.allReduceSum(scratch.normed);

@@ -1,7 +1,9 @@
 package org.transnormer.tensor;
 
+import com.sun.management.OperatingSystemMXBean;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.management.ManagementFactory;
 
 /**
  * Off-heap host memory from one shared arena that is closed once, with this object. Large tensors follow each other in
@@ -23,6 +25,11 @@ public final class HostMemory implements Memory {
     private final MemoryPlan plan = new MemoryPlan();
     private MemorySegment region = MemorySegment.NULL;
     private long used;
+
+    /** Physical memory of this machine. */
+    public static long machineBytes() {
+        return ((OperatingSystemMXBean) ManagementFactory.getOperatingSystemMXBean()).getTotalMemorySize();
+    }
 
     @Override
     public Tensor allocate(MemoryKind kind, String name, DType dtype, long... shape) {

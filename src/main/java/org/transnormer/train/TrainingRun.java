@@ -7,6 +7,7 @@ import org.transnormer.data.EvaluationBatches;
 import org.transnormer.data.TokenDataset;
 import org.transnormer.data.TrainingBatches;
 import org.transnormer.model.ModelConfig;
+import org.transnormer.model.Recompute;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
@@ -24,14 +25,14 @@ public final class TrainingRun {
     private final Evaluation evaluation;
 
     public TrainingRun(Backend backend, ModelConfig config, TrainSettings settings, TokenDataset train,
-            TokenDataset heldOut) {
+            TokenDataset heldOut, Recompute recompute) {
         config.checkSequence(settings.length());
         Communicator communicator = Communicator.single();
         batches = new TrainingBatches(train, settings.rows(), settings.length(), settings.seed());
         EvaluationBatches windows = Evaluation.batches(config, heldOut, settings.rows(), settings.length());
         weights = new Weights(config, backend.precision(), backend.memory(), true);
         model = new TransNormer(backend, communicator, config, weights, TransNormer.Mode.TRAINING,
-                settings.rows() * settings.length());
+                settings.rows() * settings.length(), recompute);
         optimizer = new Optimizer(backend, communicator, weights, new AdamW.Constants(settings.beta1(),
                 settings.beta2(), settings.epsilon(), settings.weightDecay()), settings.clip());
         LearningRate schedule = LearningRate.of(settings.schedule(), settings.learningRate(),

@@ -13,6 +13,7 @@ import org.transnormer.bench.GemmShape.Direction;
 import org.transnormer.decay.DecaySchedule;
 import org.transnormer.decay.DecayTemperature;
 import org.transnormer.model.ModelConfig;
+import org.transnormer.model.Recompute;
 import org.transnormer.srmsnorm.NormType;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
@@ -24,7 +25,7 @@ class StepBenchTest {
             ActivationFunction.SILU, ActivationFunction.IDENTITY, ModelConfig.Position.LRPE_DECAY, 0,
             List.of(true, false), DecaySchedule.RELEASED, DecayTemperature.BY_LAYER, ModelConfig.Gate.LINEAR, true,
             false, false, 0.02, 0, 1, 2);
-    private static final StepBench BENCH = new StepBench(CONFIG, 2, 7);
+    private static final StepBench BENCH = new StepBench(CONFIG, 2, 7, Recompute.NONE);
 
     @Test
     void theProductsCountedAreThoseThatAStepComputes() {

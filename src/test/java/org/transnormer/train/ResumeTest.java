@@ -2,9 +2,11 @@ package org.transnormer.train;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.lang.foreign.Arena;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.transnormer.backend.Backend;
@@ -38,6 +40,18 @@ class ResumeTest {
     @Test
     void vectorWithBf16Weights() {
         resumedIsUninterrupted(BackendKind.VECTOR, DType.BF16, TinyRun.ROWS, TinyRun.LENGTH);
+    }
+
+    @Test
+    @Tag("gpu")
+    void cudaF32() {
+        resumedIsUninterrupted(BackendKind.CUDA, DType.F32, TinyRun.ROWS, TinyRun.LENGTH);
+    }
+
+    @Test
+    @Tag("gpu")
+    void cudaBf16() {
+        resumedIsUninterrupted(BackendKind.CUDA, DType.BF16, TinyRun.ROWS, TinyRun.LENGTH);
     }
 
     @Test
@@ -97,7 +111,15 @@ class ResumeTest {
     private static void spoil(TrainingRun run) {
         for (Optimizer.State s : run.optimizer().states()) {
             s.group().parameters().forEach(p -> List.of(s.group().value(), s.master(), s.m(), s.v())
-                    .forEach(t -> p.exported(t).fill(Double.NaN)));
+                    .forEach(t -> spoil(p.exported(t))));
+        }
+    }
+
+    private static void spoil(Tensor t) {
+        try (Arena arena = Arena.ofConfined()) {
+            Tensor nothing = Tensor.allocate(arena, t.name(), t.dtype(), t.shape());
+            nothing.fill(Double.NaN);
+            t.copyFrom(nothing);
         }
     }
 

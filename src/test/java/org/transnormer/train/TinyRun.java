@@ -11,6 +11,7 @@ import org.transnormer.decay.DecayTemperature;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.ModelConfig.Gate;
 import org.transnormer.model.ModelConfig.Position;
+import org.transnormer.model.Recompute;
 import org.transnormer.random.Purpose;
 import org.transnormer.random.RandomStream;
 import org.transnormer.srmsnorm.NormType;
@@ -65,7 +66,12 @@ final class TinyRun {
 
     /** A run before its first step. */
     static TrainingRun start(Backend backend, TrainSettings settings, TokenDataset.Split data) {
-        TrainingRun run = new TrainingRun(backend, config(), settings, data.train(), data.heldOut());
+        return start(backend, settings, data, Recompute.NONE);
+    }
+
+    /** A run before its first step. */
+    static TrainingRun start(Backend backend, TrainSettings settings, TokenDataset.Split data, Recompute recompute) {
+        TrainingRun run = new TrainingRun(backend, config(), settings, data.train(), data.heldOut(), recompute);
         run.weights().initialise(settings.seed());
         run.optimizer().adoptWeights();
         return run;
