@@ -1,15 +1,21 @@
 package org.transnormer.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
+import org.transnormer.model.ModelConfig;
+import org.transnormer.model.ReleasedConfig;
 import org.transnormer.tensor.DType;
 import org.transnormer.verify.GoldenCase;
 import org.transnormer.verify.GoldenVerifier;
 import org.transnormer.verify.GoldenVerifier.Outcome;
+import org.transnormer.verify.GoldenWriter;
 import org.transnormer.verify.Report;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -21,15 +27,18 @@ import picocli.CommandLine.Spec;
 @Command(name = "verify", mixinStandardHelpOptions = true,
         description = "Compare every tensor of a run with golden files of the official code.")
 final class VerifyCommand implements Callable<Integer> {
+    private static final int SEQUENCES = 2;
+
     @Spec
     private CommandSpec spec;
 
     @Option(names = "--backend", paramLabel = "NAME",
-            description = "scalar (the executable spec, the default here) or vector.")
+            description = "scalar (the executable spec, the default here), vector or cuda.")
     private BackendKind backend;
 
     @Option(names = "--dtype", paramLabel = "TYPE",
-            description = "scalar: f64 (default), f32, bf16; vector: f32 (default), bf16 (weights only).")
+            description = "scalar: f64 (default), f32, bf16; vector: f32 (default), bf16 (weights only); cuda: bf16 "
+                    + "(default), f32.")
     private DType dtype;
 
     @Option(names = "--threads", paramLabel = "N", description = "Threads of the vector backend; default: all cores.")
@@ -39,22 +48,57 @@ final class VerifyCommand implements Callable<Integer> {
             description = "Compute by the composed parts only; otherwise they serve where the fused path writes nothing.")
     private boolean unfused;
 
-    @Parameters(arity = "1..*", paramLabel = "FILE",
+    @Option(names = "--parity", paramLabel = "PRESET", completionCandidates = PresetNames.class,
+            description = "Instead of files: a model of this shape with made weights and tokens, compared with the scalar spec "
+                    + "in f64.")
+    private String parity;
+
+    @Option(names = "--tokens", paramLabel = "N", description = "Of each of two sequences of --parity; default "
+            + "${DEFAULT-VALUE}.", defaultValue = "65")
+    private int tokens;
+
+    @Parameters(arity = "0..*", paramLabel = "FILE",
             description = "Golden .safetensors files; those of one case are taken together.")
-    private List<Path> files;
+    private List<Path> files = List.of();
 
     @Override
     public Integer call() {
         BackendKind kind = backend == null ? BackendKind.SCALAR : backend;
         Precision precision = kind.precision(dtype != null ? dtype : kind.dtypes().getFirst());
         int workers = threads == null ? Runtime.getRuntime().availableProcessors() : threads;
+        if (files.isEmpty() == (parity == null)) {
+            throw new IllegalArgumentException("name golden files, or a preset with --parity");
+        }
+        try {
+            return parity == null ? verify(kind, precision, workers, files) : parity(kind, precision, workers);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
+    private int parity(BackendKind kind, Precision precision, int workers) throws IOException {
+        if (tokens < 2) {
+            throw new IllegalArgumentException("--tokens must be 2 or more, not " + tokens);
+        }
+        ModelConfig config = BenchOptions.config(parity, false);
+        Path made = Files.createTempFile("parity", ".safetensors");
+        try {
+            new GoldenWriter(ReleasedConfig.toJson(config), config.tiedHead(), SEQUENCES, tokens, tokens / 2, 1)
+                    .write(made);
+            return verify(kind, precision, workers, List.of(made));
+        } finally {
+            Files.deleteIfExists(made);
+        }
+    }
+
+    private int verify(BackendKind kind, Precision precision, int workers, List<Path> golden) {
         PrintWriter out = spec.commandLine().getOut();
-        List<GoldenCase> cases = GoldenCase.read(files);
+        List<GoldenCase> cases = GoldenCase.read(golden);
         boolean ok = true;
         try {
-            for (GoldenCase golden : cases) {
+            for (GoldenCase each : cases) {
                 Outcome outcome =
-                        GoldenVerifier.verify(golden, () -> kind.open(precision, workers), unfused);
+                        GoldenVerifier.verify(each, () -> kind.open(precision, workers), unfused);
                 Report.print(outcome, out);
                 ok &= outcome.ok();
             }
