@@ -7,9 +7,11 @@ import java.io.UncheckedIOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.transnormer.cuda.CudaReport;
+import org.transnormer.cuda.Gpu;
 import org.transnormer.simd.Simd;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -33,7 +35,9 @@ final class DoctorCommand implements Callable<Integer> {
                 gibibytes(Runtime.getRuntime().maxMemory())));
         boolean vectors = ModuleLayer.boot().findModule("jdk.incubator.vector").isPresent();
         line(out, "Vector API", vectors ? Vectors.describe() : "absent");
-        line(out, "backend", vectors ? "vector: the fastest that runs here"
+        Optional<String> absence = Gpu.absence();
+        line(out, "backend", absence.isEmpty() ? "cuda: the fastest that runs here"
+                : vectors ? "vector: the fastest that runs here"
                 : "scalar: this Java runtime lacks the Vector API; start it with --add-modules=jdk.incubator.vector");
         out.println();
         gpu(out);
@@ -42,7 +46,7 @@ final class DoctorCommand implements Callable<Integer> {
     }
 
     private static void gpu(PrintWriter out) {
-        line(out, "GPU", "tnl has no CUDA backend yet; what one would find:");
+        line(out, "GPU", "what --backend cuda finds:");
         for (CudaReport.Line found : CudaReport.lines()) {
             line(out, found.key().isEmpty() ? "" : "  " + found.key(), found.value());
         }
