@@ -4,7 +4,7 @@ import java.util.Locale;
 
 /**
  * What a layer's backward computes again instead of keeping it from the forward: memory for time. The gradients are the
- * same bits. SPEC section 2.5.
+ * same bits. SPEC section 2.6.
  */
 public enum Recompute {
     /** Nothing but norms, gates and features. */
