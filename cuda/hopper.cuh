@@ -1,6 +1,6 @@
 /*
  * Wrappers over what only compute capability 9.0 has (sm_90a), and the few older instructions used beside it: mbarrier,
- * cp.async into swizzled shared memory, ldmatrix and stmatrix, wgmma.
+ * copies into swizzled shared memory (cp.async, and by tensor map), ldmatrix and stmatrix, wgmma.
  *
  * Tiles in shared memory are columns of 64 bf16 (128 bytes a row, rows one after the other), the 16-byte pieces of a row
  * permuted by (row mod 8): the hardware's 128-byte swizzle. A tile starts at a multiple of 1024 bytes.
@@ -29,7 +29,7 @@ __device__ __forceinline__ float low(unsigned pair) { return __uint_as_float(pai
 __device__ __forceinline__ float high(unsigned pair) { return __uint_as_float(pair & 0xffff0000u); }
 
 /** Rounds to nearest even. */
-__device__ __forceinline__ unsigned pack(float first, float second) {
+__device__ __forceinline__ unsigned packed(float first, float second) {
     unsigned pair;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
     return pair;
@@ -69,16 +69,14 @@ __device__ __forceinline__ void store4Transposed(unsigned address, const unsigne
         :: "r"(address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
 }
 
-__device__ __forceinline__ uint4 load16(unsigned address) {
-    uint4 r;
+__device__ __forceinline__ void load16(unsigned (&r)[4], unsigned address) {
     asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-        : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w) : "r"(address) : "memory");
-    return r;
+        : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
 }
 
-__device__ __forceinline__ void store16(unsigned address, uint4 r) {
+__device__ __forceinline__ void store16(unsigned address, const unsigned (&r)[4]) {
     asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};"
-        :: "r"(address), "r"(r.x), "r"(r.y), "r"(r.z), "r"(r.w) : "memory");
+        :: "r"(address), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
 }
 
 /** Orders this thread's ordinary accesses of shared memory, and those it has seen, before later ones of wgmma. */
@@ -105,6 +103,24 @@ __device__ __forceinline__ void arriveWarp(unsigned barrier) {
 /** Arrives once the copies this thread has issued so far are there. */
 __device__ __forceinline__ void arriveCopies(unsigned barrier) {
     asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" :: "r"(barrier) : "memory");
+}
+
+/** Arrives, and makes the phase wait for so many bytes of copies by tensor map. */
+__device__ __forceinline__ void arriveExpecting(unsigned barrier, int bytes) {
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" :: "r"(barrier), "r"(bytes) : "memory");
+}
+
+/** What the driver's cuTensorMapEncodeTiled wrote: where a tensor lies, and what box of it a copy takes. */
+struct alignas(64) TensorMap {
+    unsigned long long opaque[16];
+};
+
+/** Copies the box at these coordinates; one thread does it for all. */
+__device__ __forceinline__ void copyBox(unsigned to, const TensorMap *map, int c0, int c1, int c2, int c3,
+        unsigned barrier) {
+    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+        "[%0], [%1, {%2, %3, %4, %5}], [%6];"
+        :: "r"(to), "l"(map), "r"(c0), "r"(c1), "r"(c2), "r"(c3), "r"(barrier) : "memory");
 }
 
 /** Waits for the end of the phase of this parity. The one before the first has parity 1. */

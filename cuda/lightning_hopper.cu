@@ -32,13 +32,12 @@
  * are their gradients, and o or do. offsets (count + 1), slots (count) int; mask (T) int or null; states (slots, H, 128,
  * 128) fp32 or null; segmentStates (segments, H, 128, 128) fp32, null when no sequence is longer than segmentLength.
  */
+#include "common.cuh"
 #include "hopper.cuh"
 
 using namespace hopper;
 
 namespace {
-
-typedef unsigned short bf16;
 
 constexpr int CHUNK = 64;
 constexpr int DIM = 128;
@@ -49,23 +48,46 @@ constexpr int HALF_STATE = STATE / 2;
 constexpr int STATE_NUMBERS = DIM * DIM;
 constexpr float LOG2_E = 1.4426950408889634f;
 
-enum Activation { SILU = 8, IDENTITY = 10 };
+// ---- phi: SiLU or the identity. A whole array under one branch, so that its elements overlap. ----
 
-// ---- phi ----
+__device__ __forceinline__ float logistic(float x) { return reciprocal(1.0f + power2(-LOG2_E * x)); }
 
-__device__ __forceinline__ float sigmoid(float x) { return reciprocal(1.0f + power2(-LOG2_E * x)); }
-
-__device__ __forceinline__ float phi(float x, int activation) {
-    return activation == SILU ? x * sigmoid(x) : x;
+template <int N>
+__device__ __forceinline__ void applyPhi(float (&x)[N], int activation) {
+    if (activation == act::SILU) {
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            x[i] *= logistic(x[i]);
+        }
+    }
 }
 
-__device__ __forceinline__ float phiDerivative(float x, int activation) {
-    float s = sigmoid(x);
-    return s * fmaf(x, 1.0f - s, 1.0f);
+/** y times phi'(x). */
+template <int N>
+__device__ __forceinline__ void timesSlope(float *y, const float (&x)[N], int activation) {
+    if (activation == act::SILU) {
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            float s = logistic(x[i]);
+            y[i] *= s * fmaf(x[i], 1.0f - s, 1.0f);
+        }
+    }
 }
 
-__device__ __forceinline__ unsigned phiPair(unsigned pair, int activation) {
-    return pack(phi(low(pair), activation), phi(high(pair), activation));
+/** Eight numbers of four words. */
+__device__ __forceinline__ void unpackAll(float (&x)[8], const unsigned (&words)[4]) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        x[2 * i] = low(words[i]);
+        x[2 * i + 1] = high(words[i]);
+    }
+}
+
+__device__ __forceinline__ void packAll(unsigned (&words)[4], const float *x) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        words[i] = packed(x[2 * i], x[2 * i + 1]);
+    }
 }
 
 // ---- which tokens ----
@@ -133,6 +155,36 @@ __device__ __forceinline__ void copyTile(unsigned tile, const bf16 *x, long long
     }
 }
 
+/** A tensor (T, H, 128), one head of it: by tensor map of boxes {64, 64 tokens, 2, 1} over {64, T, 2, H}, and plain. */
+struct Source {
+    const TensorMap *map;
+    const bf16 *x;
+    long long stride;
+};
+
+/** The same tokens of each: whole tiles by tensor map, tiles with rows that do not count by threads. */
+template <int N>
+__device__ __forceinline__ void copyTiles(unsigned tile, unsigned full, const Source (&sources)[N], int head, int first,
+        int rows, const int *mask, int masked) {
+    if (rows == CHUNK && mask == nullptr) {
+        if ((threadIdx.x & 127) == 0) {
+            arriveExpecting(full, N * TILE);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                copyBox(tile + i * TILE, sources[i].map, 0, first, 0, head, full);
+            }
+        } else {
+            arrive(full);
+        }
+    } else {
+#pragma unroll
+        for (int i = 0; i < N; i++) {
+            copyTile(tile + i * TILE, sources[i].x, sources[i].stride, first, rows, i == masked ? mask : nullptr);
+        }
+        arriveCopies(full);
+    }
+}
+
 // ---- the state, 128 threads: thread (warp w, g = lane / 4, t = lane % 4) has rows 64 b + 16 w + g (+ 8) ----
 
 template <bool Transposed>
@@ -180,10 +232,7 @@ __device__ __forceinline__ void publishState(unsigned to, const float (&x)[2][64
         for (int i = 0; i < 8; i++) {
             int piece = 2 * i + (lane >> 4);
             unsigned pairs[4];
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                pairs[j] = pack(x[b][8 * i + 2 * j], x[b][8 * i + 2 * j + 1]);
-            }
+            packAll(pairs, x[b] + 8 * i);
             store4(to + (piece >> 3) * HALF_STATE + swizzled(64 * b + row, piece & 7), pairs);
         }
     }
@@ -206,30 +255,42 @@ __device__ __forceinline__ void weightedTransposed(unsigned (&a)[4][4], unsigned
     }
 #pragma unroll
     for (int s = 0; s < 4; s++) {
-        unsigned after[4];
+        float x[8];
+        unpackAll(x, a[s]);
+        if (Phi) {
+            applyPhi(x, activation);
+            if (Back && activation != act::IDENTITY) {
+                packAll(a[s], x);
+                store4Transposed(at + s * 2048, a[s]);
+            }
+        }
+        // Words 0 and 1 are two tokens of two channels, words 2 and 3 the tokens eight further on.
 #pragma unroll
         for (int j = 0; j < 2; j++) {
             int n = zero + step * (16 * s + 8 * j + 2 * (lane & 3));
             float first = power2(-rate * max(n, 0));
             float second = power2(-rate * max(n + step, 0));
+            x[4 * j] *= first;
+            x[4 * j + 1] *= second;
+            x[4 * j + 2] *= first;
+            x[4 * j + 3] *= second;
+        }
+        packAll(a[s], x);
+    }
+}
+
+/** phi of a tile, by a warpgroup. */
+__device__ __forceinline__ void transformTile(unsigned to, unsigned from, int activation) {
+    unsigned at = (threadIdx.x & 127) * 16;
 #pragma unroll
-            for (int r = 0; r < 2; r++) {
-                unsigned pair = a[s][2 * j + r];
-                float x = low(pair);
-                float y = high(pair);
-                if (Phi) {
-                    x = phi(x, activation);
-                    y = phi(y, activation);
-                    after[2 * j + r] = pack(x, y);
-                }
-                a[s][2 * j + r] = pack(x * first, y * second);
-            }
-        }
-        if (Phi && Back) {
-            if (activation != IDENTITY) {
-                store4Transposed(at + s * 2048, after);
-            }
-        }
+    for (int i = 0; i < 8; i++) {
+        unsigned words[4];
+        load16(words, from + at + i * 2048);
+        float x[8];
+        unpackAll(x, words);
+        applyPhi(x, activation);
+        packAll(words, x);
+        store16(to + at + i * 2048, words);
     }
 }
 
@@ -250,10 +311,10 @@ struct Turn {
     int at = 0;
     int parity = 0;
 
-    __device__ __forceinline__ void next() {
-        at++;
-        if (at == N) {
-            at = 0;
+    __device__ __forceinline__ void next(int steps = 1) {
+        at += steps;
+        if (at >= N) {
+            at -= N;
             parity ^= 1;
         }
     }
@@ -264,6 +325,7 @@ constexpr int STATES = 2;
 /** Where a block's shared memory has what; tiles are byte offsets in a stage. */
 template <int Stages, int Tiles>
 struct Layout {
+    static constexpr int STAGES = Stages;
     static constexpr int STAGE = Tiles * TILE;
     static constexpr int STATES_AT = Stages * STAGE;
     static constexpr int STAGING_AT = STATES_AT + STATES * STATE;
@@ -312,13 +374,27 @@ struct Chunks {
     __device__ __forceinline__ int rows(int n) const { return min(CHUNK, end - first(n)); }
 };
 
+/** The warpgroup of the copies. Tile `masked` of a stage is v. */
+template <bool Mirrored, class L, int N>
+__device__ __forceinline__ void sweepCopies(const L &layout, const Chunks<Mirrored> &chunks, const Source (&sources)[N],
+        int head, const int *mask, int masked) {
+    Turn<L::STAGES> turn;
+    for (int n = 0; n < chunks.count; n++) {
+        wait(layout.empty(turn.at), turn.parity ^ 1);
+        copyTiles(layout.tile(turn.at, 0), layout.full(turn.at), sources, head, chunks.first(n), chunks.rows(n), mask,
+            masked);
+        turn.next();
+    }
+}
+
 /**
  * The warpgroup of the state. U and W are tiles of a stage; phi is applied to U (PhiU) or to W (PhiW) in place.
  * Leaves the state after the last chunk in x.
  */
-template <bool PhiU, bool PhiW, bool Mirrored, bool Overlap, class L>
+template <bool PhiU, bool PhiW, bool Mirrored, class L>
 __device__ __forceinline__ void sweepState(float (&x)[2][64], const L &layout, const Chunks<Mirrored> &chunks, int u,
-        int w, float rate, int activation, Turn<L::STAGE == 3 * TILE ? 3 : 2> turn) {
+        int w, float rate, int activation) {
+    Turn<L::STAGES> turn;
     Turn<STATES> state;
     for (int n = 0; n < chunks.count; n++) {
         int rows = chunks.rows(n);
@@ -332,17 +408,8 @@ __device__ __forceinline__ void sweepState(float (&x)[2][64], const L &layout, c
         fenceAsync();
         unsigned tileU = layout.tile(turn.at, u);
         unsigned tileW = layout.tile(turn.at, w);
-        if (PhiW && activation != IDENTITY) {
-#pragma unroll
-            for (int i = 0; i < 8; i++) {
-                unsigned at = tileW + ((threadIdx.x & 127) + 128 * i) * 16;
-                uint4 r = load16(at);
-                r.x = phiPair(r.x, activation);
-                r.y = phiPair(r.y, activation);
-                r.z = phiPair(r.z, activation);
-                r.w = phiPair(r.w, activation);
-                store16(at, r);
-            }
+        if (PhiW && activation != act::IDENTITY) {
+            transformTile(tileW, tileW, activation);
             fenceAsync();
             syncGroup(1);
         }
@@ -362,7 +429,7 @@ __device__ __forceinline__ void sweepState(float (&x)[2][64], const L &layout, c
             wgmmaFence();
             addChunk(x[b], a, tileW);
             wgmmaCommit();
-            if (b == 1 || !Overlap) {
+            if (b == 1) {
                 wgmmaWait<0>();
             }
         }
@@ -383,48 +450,48 @@ struct Result {
 };
 
 /**
- * A warpgroup of results Y. PhiA: applies phi to A, in registers. StateTransposed: A X^T. Derivative: times phi'(raw). The result goes
- * through shared memory: through `staging`, or through the place of A if that is 0.
+ * A warpgroup of results Y. PhiA: applies phi to A. StateTransposed: A X^T. Derivative: times phi'(raw). phi(A)
+ * and the result lie in `staging`, or in the place of A if that is 0.
  */
-template <bool PhiA, bool StateTransposed, bool Derivative, bool Mirrored, class L>
+template <bool PhiA, bool StateTransposed, bool Derivative, int Step, bool Mirrored, class L>
 __device__ __forceinline__ void sweepResult(const L &layout, const Chunks<Mirrored> &chunks, const Result &result,
-        unsigned staging, float rate, int activation, Turn<L::STAGE == 3 * TILE ? 3 : 2> turn) {
+        unsigned staging, float rate, int activation, int start) {
+    Turn<L::STAGES> turn;
     Turn<STATES> state;
+    turn.next(start);
+    state.next(start);
+    int group = threadIdx.x >> 7;
     int lane = threadIdx.x & 31;
     int warpRow = ((threadIdx.x & 127) >> 5) * 16;
     int fragmentRow = warpRow + (lane >> 2);
     /** Of this lane's row in ldmatrix and stmatrix: piece lane / 16 of row lane % 16 of the warp's rows. */
     int matrixRow = warpRow + (lane & 15);
-    for (int n = 0; n < chunks.count; n++) {
+    for (int n = start; n < chunks.count; n += Step) {
         int rows = chunks.rows(n);
         wait(layout.full(turn.at), turn.parity);
         unsigned tileA = layout.tile(turn.at, result.a);
-        unsigned a[8][4];
-        if (PhiA) {
-#pragma unroll
-            for (int s = 0; s < 8; s++) {
-                int piece = 2 * s + (lane >> 4);
-                load4(a[s], tileA + (piece >> 3) * HALF_TILE + swizzled(matrixRow, piece & 7));
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    a[s][j] = activation == IDENTITY ? a[s][j] : phiPair(a[s][j], activation);
-                }
+        unsigned through = staging != 0 ? staging : tileA;
+        if (PhiA && activation != act::IDENTITY) {
+            if (staging != 0) {
+                // Until here the last result was read from it.
+                syncGroup(1 + group);
             }
+            transformTile(through, tileA, activation);
+            tileA = through;
+            fenceAsync();
+            syncGroup(1 + group);
         }
         wait(layout.ready(turn.at), turn.parity);
         fenceAsync();
 
         float p[32];
         wgmmaFence();
+        unsigned long long a = operand(tileA, 0);
         unsigned long long b = operand(layout.tile(turn.at, result.b), 0);
 #pragma unroll
         for (int s = 0; s < 8; s++) {
             unsigned along = (s >> 2) * HALF_TILE + (s & 3) * 32;
-            if (PhiA) {
-                wgmma64<0>(p, a[s], b + (along >> 4), s > 0);
-            } else {
-                wgmma64<0>(p, operand(tileA, 0) + (along >> 4), b + (along >> 4), s > 0);
-            }
+            wgmma64<0>(p, a + (along >> 4), b + (along >> 4), s > 0);
         }
         wgmmaCommit();
         // lambda^distance for the 9 x 2 distances of this thread between a row and a column; 0 beyond the diagonal.
@@ -442,20 +509,17 @@ __device__ __forceinline__ void sweepResult(const L &layout, const Chunks<Mirror
         unsigned weighted[4][4];
 #pragma unroll
         for (int i = 0; i < 8; i++) {
-            weighted[i >> 1][2 * (i & 1)] = pack(p[4 * i] * m[7 - i][0], p[4 * i + 1] * m[7 - i][1]);
-            weighted[i >> 1][2 * (i & 1) + 1] = pack(p[4 * i + 2] * m[8 - i][0], p[4 * i + 3] * m[8 - i][1]);
+            weighted[i >> 1][2 * (i & 1)] = packed(p[4 * i] * m[7 - i][0], p[4 * i + 1] * m[7 - i][1]);
+            weighted[i >> 1][2 * (i & 1) + 1] = packed(p[4 * i + 2] * m[8 - i][0], p[4 * i + 3] * m[8 - i][1]);
         }
         float y[64];
         wgmmaFence();
         unsigned long long x = operand(layout.state(state.at), HALF_STATE);
 #pragma unroll
         for (int s = 0; s < 8; s++) {
-            unsigned long long at = x + ((StateTransposed ? (s >> 2) * HALF_STATE + (s & 3) * 32 : s * 2048) >> 4);
-            if (PhiA) {
-                wgmma128<!StateTransposed>(y, a[s], at, s > 0);
-            } else {
-                wgmma128<!StateTransposed>(y, operand(tileA, 0) + ((s >> 2) * HALF_TILE + (s & 3) * 32 >> 4), at, s > 0);
-            }
+            unsigned along = (s >> 2) * HALF_TILE + (s & 3) * 32;
+            unsigned alongX = StateTransposed ? (s >> 2) * HALF_STATE + (s & 3) * 32 : s * 2048;
+            wgmma128<!StateTransposed>(y, a + (along >> 4), x + (alongX >> 4), s > 0);
         }
         wgmmaCommit();
 
@@ -463,7 +527,7 @@ __device__ __forceinline__ void sweepResult(const L &layout, const Chunks<Mirror
         float lower = power2(-rate * (Mirrored ? max(rows - 9 - fragmentRow, 0) : fragmentRow + 9));
         wgmmaWait<0>();
         arriveWarp(layout.used(state.at));
-        state.next();
+        state.next(Step);
 #pragma unroll
         for (int i = 0; i < 64; i++) {
             y[i] *= (i & 2) == 0 ? upper : lower;
@@ -477,49 +541,41 @@ __device__ __forceinline__ void sweepResult(const L &layout, const Chunks<Mirror
         wgmmaCommit();
         wgmmaWait<0>();
 
-        if (!PhiA) {
-            // Everybody has read A, whose place the result takes.
-            syncGroup(2);
-        }
-        unsigned through = staging != 0 ? staging : tileA;
+        // Everybody has read A, whose place the result takes, or the last result is out of the way.
+        syncGroup(1 + group);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             int piece = 2 * i + (lane >> 4);
             unsigned at = (piece >> 3) * HALF_TILE + swizzled(matrixRow, piece & 7);
-            if (Derivative && activation != IDENTITY) {
+            if (Derivative && activation != act::IDENTITY) {
                 unsigned raw[4];
                 load4(raw, layout.tile(turn.at, result.raw) + at);
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    y[8 * i + 2 * j] *= phiDerivative(low(raw[j]), activation);
-                    y[8 * i + 2 * j + 1] *= phiDerivative(high(raw[j]), activation);
-                }
+                float x[8];
+                unpackAll(x, raw);
+                timesSlope(y + 8 * i, x, activation);
             }
             unsigned pairs[4];
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                pairs[j] = pack(y[8 * i + 2 * j], y[8 * i + 2 * j + 1]);
-            }
+            packAll(pairs, y + 8 * i);
             store4(through + at, pairs);
         }
         __syncwarp();
         int first = chunks.first(n);
-        uint4 out[8];
+        unsigned out[8][4];
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             int piece = lane & 15;
-            out[i] = load16(through + (piece >> 3) * HALF_TILE + swizzled(warpRow + 2 * i + (lane >> 4), piece & 7));
+            load16(out[i], through + (piece >> 3) * HALF_TILE + swizzled(warpRow + 2 * i + (lane >> 4), piece & 7));
         }
+        fenceAsync();
         arriveWarp(layout.empty(turn.at));
-        turn.next();
+        turn.next(Step);
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             int row = warpRow + 2 * i + (lane >> 4);
             if (row < rows) {
-                if (result.mask != nullptr && result.mask[first + row] == 0) {
-                    out[i] = make_uint4(0, 0, 0, 0);
-                }
-                *(uint4 *)(result.to + (long long)(first + row) * result.stride + 8 * (lane & 15)) = out[i];
+                bool counts = result.mask == nullptr || result.mask[first + row] != 0;
+                *(uint4 *)(result.to + (long long)(first + row) * result.stride + 8 * (lane & 15)) = counts
+                    ? make_uint4(out[i][0], out[i][1], out[i][2], out[i][3]) : make_uint4(0, 0, 0, 0);
             }
         }
     }
@@ -536,12 +592,16 @@ typedef Layout<2, 4> BackwardLayout;
 
 }  // namespace
 
-/** o and last, but for sequences of one token: a step of decoding does those. Block (segment, head) = (x / heads, x % heads), 384 threads, FORWARD_SHARED bytes. */
-extern "C" __global__ void __launch_bounds__(384, 1) lightning_hopper_forward_bf16(
-        const bf16 *q, const bf16 *k, const bf16 *v, long long tokenStride, long long headStride, const float *rates,
-        const int *offsets, const int *slots, const int *mask, const float *initial, const float *segmentStates, bf16 *o,
-        long long outTokenStride, long long outHeadStride, float *last, int count, int heads, int segmentLength,
-        int activation) {
+/**
+ * o and last, but for sequences of one token: a step of decoding does those. Block (x / heads, x % heads) = (segment,
+ * head), 512 threads: copies, state, results of even chunks, results of odd chunks.
+ */
+extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_forward_bf16(
+        const __grid_constant__ TensorMap qMap, const __grid_constant__ TensorMap kMap,
+        const __grid_constant__ TensorMap vMap, const bf16 *q, const bf16 *k, const bf16 *v, long long tokenStride,
+        long long headStride, const float *rates, const int *offsets, const int *slots, const int *mask,
+        const float *initial, const float *segmentStates, bf16 *o, long long outTokenStride, long long outHeadStride,
+        float *last, int count, int heads, int segmentLength, int activation) {
     extern __shared__ __align__(1024) unsigned char memory[];
     ForwardLayout layout;
     layout.base = shared(memory);
@@ -559,42 +619,35 @@ extern "C" __global__ void __launch_bounds__(384, 1) lightning_hopper_forward_bf
     int group = threadIdx.x >> 7;
     if (group == 0) {
         giveRegisters<40>();
-        const bf16 *from[3] = {q + head * headStride, k + head * headStride, v + head * headStride};
-        Turn<3> turn;
-        for (int n = 0; n < chunks.count; n++) {
-            wait(layout.empty(turn.at), turn.parity ^ 1);
-#pragma unroll
-            for (int i = 0; i < 3; i++) {
-                copyTile(layout.tile(turn.at, i), from[i], tokenStride, chunks.first(n), chunks.rows(n),
-                    i == 2 ? mask : nullptr);
-            }
-            arriveCopies(layout.full(turn.at));
-            turn.next();
-        }
+        const Source sources[3] = {{&qMap, q + head * headStride, tokenStride},
+            {&kMap, k + head * headStride, tokenStride}, {&vMap, v + head * headStride, tokenStride}};
+        sweepCopies(layout, chunks, sources, head, mask, 2);
     } else if (group == 1) {
         takeRegisters<216>();
         float x[2][64];
         loadState<false>(x, segmentStates != nullptr
             ? segmentStates + ((long long)index * heads + head) * STATE_NUMBERS
             : stateOf(initial, slots, segment.sequence, heads, head));
-        sweepState<true, false, false, true>(x, layout, chunks, 1, 2, rate, activation, Turn<3>());
+        sweepState<true, false>(x, layout, chunks, 1, 2, rate, activation);
         float *to = const_cast<float *>(stateOf(last, slots, segment.sequence, heads, head));
         if (segment.last && to != nullptr) {
             storeState(to, x[0]);
             storeState(to + 64 * DIM, x[1]);
         }
     } else {
-        takeRegisters<248>();
+        takeRegisters<128>();
         Result result = {0, 1, 2, 0, o + head * outHeadStride, outTokenStride, nullptr};
-        sweepResult<true, false, false, false>(layout, chunks, result, 0, rate, activation, Turn<3>());
+        sweepResult<true, false, false, 2>(layout, chunks, result, 0, rate, activation, group - 2);
     }
 }
 
 /** dq. As the forward, with 4 tiles a stage: do, v, k, q. */
-extern "C" __global__ void __launch_bounds__(384, 1) lightning_hopper_queries_bf16(
-        const bf16 *q, const bf16 *k, const bf16 *v, long long tokenStride, long long headStride, const float *rates,
-        const int *offsets, const int *slots, const int *mask, const float *initial, const float *segmentStates,
-        const bf16 *dout, long long outTokenStride, long long outHeadStride, bf16 *dq, long long gradientTokenStride,
+extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_queries_bf16(
+        const __grid_constant__ TensorMap qMap, const __grid_constant__ TensorMap kMap,
+        const __grid_constant__ TensorMap vMap, const __grid_constant__ TensorMap doutMap, const bf16 *q, const bf16 *k,
+        const bf16 *v, long long tokenStride, long long headStride, const float *rates, const int *offsets,
+        const int *slots, const int *mask, const float *initial, const float *segmentStates, const bf16 *dout,
+        long long outTokenStride, long long outHeadStride, bf16 *dq, long long gradientTokenStride,
         long long gradientHeadStride, int count, int heads, int segmentLength, int activation) {
     extern __shared__ __align__(1024) unsigned char memory[];
     BackwardLayout layout;
@@ -612,39 +665,35 @@ extern "C" __global__ void __launch_bounds__(384, 1) lightning_hopper_queries_bf
     int group = threadIdx.x >> 7;
     if (group == 0) {
         giveRegisters<40>();
-        Turn<2> turn;
-        for (int n = 0; n < chunks.count; n++) {
-            int first = chunks.first(n);
-            int rows = chunks.rows(n);
-            wait(layout.empty(turn.at), turn.parity ^ 1);
-            copyTile(layout.tile(turn.at, 1), v + head * headStride, tokenStride, first, rows, mask);
-            copyTile(layout.tile(turn.at, 2), k + head * headStride, tokenStride, first, rows, nullptr);
-            copyTile(layout.tile(turn.at, 0), dout + head * outHeadStride, outTokenStride, first, rows, nullptr);
-            copyTile(layout.tile(turn.at, 3), q + head * headStride, tokenStride, first, rows, nullptr);
-            arriveCopies(layout.full(turn.at));
-            turn.next();
-        }
+        const Source sources[4] = {{&doutMap, dout + head * outHeadStride, outTokenStride},
+            {&vMap, v + head * headStride, tokenStride}, {&kMap, k + head * headStride, tokenStride},
+            {&qMap, q + head * headStride, tokenStride}};
+        sweepCopies(layout, chunks, sources, head, mask, 1);
     } else if (group == 1) {
-        takeRegisters<216>();
+        takeRegisters<200>();
         float x[2][64];
         loadState<true>(x, segmentStates != nullptr
             ? segmentStates + ((long long)index * heads + head) * STATE_NUMBERS
             : stateOf(initial, slots, segment.sequence, heads, head));
-        sweepState<false, true, false, true>(x, layout, chunks, 1, 2, rate, activation, Turn<2>());
+        sweepState<false, true>(x, layout, chunks, 1, 2, rate, activation);
     } else {
-        takeRegisters<248>();
+        takeRegisters<136>();
         Result result = {0, 1, 2, 3, dq + head * gradientHeadStride, gradientTokenStride, nullptr};
-        sweepResult<false, false, true, false>(layout, chunks, result, 0, rate, activation, Turn<2>());
+        sweepResult<false, false, true, 2>(layout, chunks, result, 0, rate, activation, group - 2);
     }
 }
 
-/** dk, dv and dinitial. As the forward, 512 threads, 4 tiles a stage: q, do, k, v, and a tile through which dv goes. */
+/**
+ * dk, dv and dinitial. 4 tiles a stage: q, do, k, v; and a tile through which dv goes. 512 threads: copies, state, dv,
+ * dk.
+ */
 extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_keys_bf16(
-        const bf16 *q, const bf16 *k, const bf16 *v, long long tokenStride, long long headStride, const float *rates,
-        const int *offsets, const int *slots, const int *mask, const float *dlast, const float *segmentStates,
-        const bf16 *dout, long long outTokenStride, long long outHeadStride, bf16 *dk, bf16 *dv,
-        long long gradientTokenStride, long long gradientHeadStride, float *dinitial, int count, int heads,
-        int segmentLength, int activation) {
+        const __grid_constant__ TensorMap qMap, const __grid_constant__ TensorMap kMap,
+        const __grid_constant__ TensorMap vMap, const __grid_constant__ TensorMap doutMap, const bf16 *q, const bf16 *k,
+        const bf16 *v, long long tokenStride, long long headStride, const float *rates, const int *offsets,
+        const int *slots, const int *mask, const float *dlast, const float *segmentStates, const bf16 *dout,
+        long long outTokenStride, long long outHeadStride, bf16 *dk, bf16 *dv, long long gradientTokenStride,
+        long long gradientHeadStride, float *dinitial, int count, int heads, int segmentLength, int activation) {
     extern __shared__ __align__(1024) unsigned char memory[];
     BackwardLayout layout;
     layout.base = shared(memory);
@@ -662,38 +711,30 @@ extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_keys_bf16(
     int group = threadIdx.x >> 7;
     if (group == 0) {
         giveRegisters<40>();
-        Turn<2> turn;
-        for (int n = 0; n < chunks.count; n++) {
-            int first = chunks.first(n);
-            int rows = chunks.rows(n);
-            wait(layout.empty(turn.at), turn.parity ^ 1);
-            copyTile(layout.tile(turn.at, 0), q + head * headStride, tokenStride, first, rows, nullptr);
-            copyTile(layout.tile(turn.at, 1), dout + head * outHeadStride, outTokenStride, first, rows, nullptr);
-            copyTile(layout.tile(turn.at, 2), k + head * headStride, tokenStride, first, rows, nullptr);
-            copyTile(layout.tile(turn.at, 3), v + head * headStride, tokenStride, first, rows, mask);
-            arriveCopies(layout.full(turn.at));
-            turn.next();
-        }
+        const Source sources[4] = {{&qMap, q + head * headStride, tokenStride},
+            {&doutMap, dout + head * outHeadStride, outTokenStride}, {&kMap, k + head * headStride, tokenStride},
+            {&vMap, v + head * headStride, tokenStride}};
+        sweepCopies(layout, chunks, sources, head, mask, 3);
     } else if (group == 1) {
-        takeRegisters<184>();
+        takeRegisters<200>();
         float x[2][64];
         loadState<false>(x, segmentStates != nullptr
             ? segmentStates + ((long long)index * heads + head) * STATE_NUMBERS
             : stateOf(dlast, slots, segment.sequence, heads, head));
-        sweepState<true, false, true, false>(x, layout, chunks, 0, 1, rate, activation, Turn<2>());
+        sweepState<true, false>(x, layout, chunks, 0, 1, rate, activation);
         float *to = const_cast<float *>(stateOf(dinitial, slots, segment.sequence, heads, head));
         if (segment.first && to != nullptr) {
             storeState(to, x[0]);
             storeState(to + 64 * DIM, x[1]);
         }
     } else if (group == 2) {
-        takeRegisters<144>();
+        takeRegisters<136>();
         Result result = {2, 0, 1, 0, dv + head * gradientHeadStride, gradientTokenStride, mask};
-        sweepResult<true, false, false, true>(layout, chunks, result, staging, rate, activation, Turn<2>());
+        sweepResult<true, false, false, 1>(layout, chunks, result, staging, rate, activation, 0);
     } else {
-        takeRegisters<144>();
+        takeRegisters<136>();
         Result result = {3, 1, 0, 2, dk + head * gradientHeadStride, gradientTokenStride, nullptr};
-        sweepResult<false, true, true, true>(layout, chunks, result, 0, rate, activation, Turn<2>());
+        sweepResult<false, true, true, 1>(layout, chunks, result, 0, rate, activation, 0);
     }
 }
 
@@ -703,8 +744,8 @@ constexpr int TOTALS_STAGES = 6;
 
 /** What a segment adds to the state: sum of weight phi(u) w^T, the nearest tokens first. */
 template <bool Mirrored>
-__device__ __forceinline__ void totals(unsigned base, const Segment &segment, float rate, const bf16 *u,
-        long long strideU, const bf16 *w, long long strideW, const int *mask, float *to, int activation) {
+__device__ __forceinline__ void totals(unsigned base, const Segment &segment, float rate, const Source (&sources)[2],
+        int head, const int *mask, float *to, int activation) {
     unsigned barriers = base + TOTALS_STAGES * 2 * TILE;
     if (threadIdx.x == 0) {
         for (int i = 0; i < TOTALS_STAGES; i++) {
@@ -721,13 +762,9 @@ __device__ __forceinline__ void totals(unsigned base, const Segment &segment, fl
     if (threadIdx.x < 128) {
         giveRegisters<40>();
         for (int n = 0; n < count; n++) {
-            int first = chunks.first(n);
-            int rows = chunks.rows(n);
-            unsigned tile = base + turn.at * 2 * TILE;
             wait(barriers + (TOTALS_STAGES + turn.at) * 8, turn.parity ^ 1);
-            copyTile(tile, u, strideU, first, rows, nullptr);
-            copyTile(tile + TILE, w, strideW, first, rows, mask);
-            arriveCopies(barriers + turn.at * 8);
+            copyTiles(base + turn.at * 2 * TILE, barriers + turn.at * 8, sources, head, chunks.first(n), chunks.rows(n),
+                mask, 1);
             turn.next();
         }
     } else {
@@ -764,7 +801,8 @@ __device__ __forceinline__ void totals(unsigned base, const Segment &segment, fl
  * to dS, from phi(q) and do. Block (x / heads, x % heads) = (segment, head), 384 threads.
  */
 extern "C" __global__ void __launch_bounds__(384, 1) lightning_hopper_totals_bf16(
-        const bf16 *q, const bf16 *k, const bf16 *v, long long tokenStride, long long headStride, const float *rates,
+        const __grid_constant__ TensorMap qMap, const __grid_constant__ TensorMap kMap,
+        const __grid_constant__ TensorMap vMap, const __grid_constant__ TensorMap doutMap, const bf16 *q, const bf16 *k, const bf16 *v, long long tokenStride, long long headStride, const float *rates,
         const int *offsets, const int *mask, const bf16 *dout, long long outTokenStride, long long outHeadStride,
         float *segmentStates, float *segmentGradients, int count, int heads, int segmentLength, int activation) {
     extern __shared__ __align__(1024) unsigned char memory[];
@@ -777,11 +815,12 @@ extern "C" __global__ void __launch_bounds__(384, 1) lightning_hopper_totals_bf1
     long long at = ((long long)index * heads + head) * STATE_NUMBERS;
     float rate = rates[head] * LOG2_E;
     if (blockIdx.y == 0 && !segment.last) {
-        totals<false>(shared(memory), segment, rate, k + head * headStride, tokenStride, v + head * headStride,
-            tokenStride, mask, segmentStates + at, activation);
+        const Source sources[2] = {{&kMap, k + head * headStride, tokenStride}, {&vMap, v + head * headStride, tokenStride}};
+        totals<false>(shared(memory), segment, rate, sources, head, mask, segmentStates + at, activation);
     } else if (blockIdx.y == 1 && !segment.first) {
-        totals<true>(shared(memory), segment, rate, q + head * headStride, tokenStride, dout + head * outHeadStride,
-            outTokenStride, nullptr, segmentGradients + at, activation);
+        const Source sources[2] = {{&qMap, q + head * headStride, tokenStride},
+            {&doutMap, dout + head * outHeadStride, outTokenStride}};
+        totals<true>(shared(memory), segment, rate, sources, head, nullptr, segmentGradients + at, activation);
     }
 }
 
