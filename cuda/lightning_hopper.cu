@@ -101,7 +101,7 @@ struct Segment {
 };
 
 __device__ __forceinline__ int segmentsOf(const int *offsets, int sequence, int count, int length) {
-    return sequence < count ? (offsets[sequence + 1] - offsets[sequence] + length - 1) / length : 0;
+    return sequence < count ? 1 + (offsets[sequence + 1] - offsets[sequence] - 1) / length : 0;
 }
 
 /** Segment `index` of all, sequence by sequence; false where there are fewer. For whole warps. */

@@ -9,7 +9,9 @@ public enum ArgumentType {
     /** {@code long long}. */
     LONG(8),
     FLOAT(4),
-    DOUBLE(8);
+    DOUBLE(8),
+    /** A struct of 128 bytes: a {@link TensorMap}. */
+    TENSOR_MAP(TensorMap.BYTES);
 
     private final int bytes;
 

@@ -14,8 +14,9 @@ import java.lang.foreign.ValueLayout;
 public final class Launch extends Owner {
     private final Kernel kernel;
     private final Arena arena = Arena.ofShared();
-    /** Eight bytes an argument. */
+    /** One after the other, aligned as in C. */
     private final MemorySegment values;
+    private final long[] offsets;
     private final MemorySegment pointers;
     private final ArgumentType[] types;
     /** Bit i: argument i was set. */
@@ -32,10 +33,17 @@ public final class Launch extends Owner {
         super(context);
         this.kernel = kernel;
         types = kernel.parameters().toArray(ArgumentType[]::new);
-        values = arena.allocate(ValueLayout.JAVA_LONG, Math.max(1, types.length));
+        offsets = new long[types.length];
+        long end = 0;
+        for (int i = 0; i < types.length; i++) {
+            long alignment = Math.min(types[i].bytes(), TensorMap.ALIGNMENT);
+            offsets[i] = Math.ceilDiv(end, alignment) * alignment;
+            end = offsets[i] + types[i].bytes();
+        }
+        values = arena.allocate(Math.max(1, end), TensorMap.ALIGNMENT);
         pointers = arena.allocate(C_POINTER, Math.max(1, types.length));
         for (int i = 0; i < types.length; i++) {
-            pointers.setAtIndex(C_POINTER, i, values.asSlice((long) i * Long.BYTES));
+            pointers.setAtIndex(C_POINTER, i, values.asSlice(offsets[i]));
         }
     }
 
@@ -79,31 +87,38 @@ public final class Launch extends Owner {
 
     public Launch set(int i, DevicePtr value) {
         checkType(i, ArgumentType.POINTER);
-        values.setAtIndex(ValueLayout.JAVA_LONG, i, value.address());
+        values.set(ValueLayout.JAVA_LONG, offsets[i], value.address());
         return this;
     }
 
     public Launch set(int i, int value) {
         checkType(i, ArgumentType.INT);
-        values.set(ValueLayout.JAVA_INT, (long) i * Long.BYTES, value);
+        values.set(ValueLayout.JAVA_INT, offsets[i], value);
         return this;
     }
 
     public Launch set(int i, long value) {
         checkType(i, ArgumentType.LONG);
-        values.setAtIndex(ValueLayout.JAVA_LONG, i, value);
+        values.set(ValueLayout.JAVA_LONG, offsets[i], value);
         return this;
     }
 
     public Launch set(int i, float value) {
         checkType(i, ArgumentType.FLOAT);
-        values.set(ValueLayout.JAVA_FLOAT, (long) i * Long.BYTES, value);
+        values.set(ValueLayout.JAVA_FLOAT, offsets[i], value);
         return this;
     }
 
     public Launch set(int i, double value) {
         checkType(i, ArgumentType.DOUBLE);
-        values.setAtIndex(ValueLayout.JAVA_DOUBLE, i, value);
+        values.set(ValueLayout.JAVA_DOUBLE, offsets[i], value);
+        return this;
+    }
+
+    /** Copies what the map describes now. */
+    public Launch set(int i, TensorMap value) {
+        checkType(i, ArgumentType.TENSOR_MAP);
+        MemorySegment.copy(value.bytes(), 0, values, offsets[i], TensorMap.BYTES);
         return this;
     }
 

@@ -20,10 +20,13 @@ public final class LightningCuda implements LightningAttention {
     private static final long MOST_CHANNELS = 512;
     private final LightningCudaStep step;
     private final LightningCudaSweep sweep;
+    /** Null on other devices. */
+    private final LightningHopper hopper;
 
     public LightningCuda(Gpu gpu, Workspace workspace) {
         step = new LightningCudaStep(gpu);
         sweep = new LightningCudaSweep(gpu, workspace);
+        hopper = LightningHopper.available(gpu) ? new LightningHopper(gpu, workspace) : null;
     }
 
     @Override
@@ -42,6 +45,9 @@ public final class LightningCuda implements LightningAttention {
     @Override
     public void reserve(long tokens, int sequences, int heads, int dk, int dv) {
         sweep.reserve(tokens, heads, dk, dv);
+        if (hopper != null) {
+            hopper.reserve(tokens, heads);
+        }
     }
 
     /** The forward of φ(q), φ(k), v; any φ but EXP, which looks at its neighbours. */
@@ -66,7 +72,12 @@ public final class LightningCuda implements LightningAttention {
             Tensor mask, Tensor initial, Tensor o, Tensor last) {
         LightningArguments.forward(q, k, v, rates, sequences, mask, initial, o, last);
         checkTypes(q, k, v, o, rates, initial, last);
-        if (hasLonger(sequences)) {
+        if (!hasLonger(sequences)) {
+            return;
+        }
+        if (hopper != null && hopper.covers(q, k, v, f, sequences, o)) {
+            hopper.forward(q, k, v, f, rates, sequences, mask, initial, o, last);
+        } else {
             sweep.operands(q, f, false, k, f, false, v, ActivationFunction.IDENTITY, true).output(o, null, f, false)
                     .states(initial, false, last).run(rates, sequences, mask, false, true);
         }
@@ -78,6 +89,10 @@ public final class LightningCuda implements LightningAttention {
         LightningArguments.backward(q, k, v, rates, sequences, mask, initial, dout, dlast, dq, dk, dv, dinitial);
         checkTypes(q, k, v, dout, rates, initial, dlast);
         checkTypes(q, dq, dk, dv, rates, dinitial, null);
+        if (hopper != null && hopper.coversBackward(q, k, v, f, sequences, dout, dq, dk, dv)) {
+            hopper.backward(q, k, v, f, rates, sequences, mask, initial, dout, dlast, dq, dk, dv, dinitial);
+            return;
+        }
         ActivationFunction none = ActivationFunction.IDENTITY;
         sweep.operands(dout, none, false, v, none, true, k, f, false).output(dq, q, f, false)
                 .states(initial, true, null).run(rates, sequences, mask, false, false);
