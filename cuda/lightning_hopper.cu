@@ -23,7 +23,7 @@
  *
  * Segments: with fewer heads and sequences than multiprocessors a sequence is cut into segments of segmentLength tokens,
  * a multiple of 64. lightning_hopper_totals_bf16 forms what each segment adds to the state, leaving out tokens whose
- * weight is below 2^-127; lightning_hopper_scan_f32 makes of these the states at the segments' ends.
+ * weight is below 2^-150; lightning_hopper_scan_f32 makes of these the states at the segments' ends.
  *
  * Bytes, in tensors of T H 128 bf16: forward 4 (6 with segments), backward 11 (15). Tensor FLOP per token and head:
  * forward 98,304, backward 245,760, totals 32,768 each. Each sum has one fixed order: same call, same bits.
@@ -48,29 +48,33 @@ constexpr int HALF_STATE = STATE / 2;
 constexpr int STATE_NUMBERS = DIM * DIM;
 constexpr float LOG2_E = 1.4426950408889634f;
 
-// ---- phi: SiLU or the identity. A whole array under one branch, so that its elements overlap. ----
+// ---- powers of lambda = e^-r; rate is r log2(e) / 2 ----
+
+/** lambda^n, as a square so that what is below the normal range is not lost. */
+__device__ __forceinline__ float power(float rate, int n) {
+    float root = power2(-rate * n);
+    return root * root;
+}
+
+// ---- phi: SiLU or the identity. Callers branch once for a whole tile, so that its elements overlap. ----
 
 __device__ __forceinline__ float logistic(float x) { return reciprocal(1.0f + power2(-LOG2_E * x)); }
 
 template <int N>
-__device__ __forceinline__ void applyPhi(float (&x)[N], int activation) {
-    if (activation == act::SILU) {
+__device__ __forceinline__ void silu(float (&x)[N]) {
 #pragma unroll
-        for (int i = 0; i < N; i++) {
-            x[i] *= logistic(x[i]);
-        }
+    for (int i = 0; i < N; i++) {
+        x[i] *= logistic(x[i]);
     }
 }
 
-/** y times phi'(x). */
+/** y times the derivative of SiLU. */
 template <int N>
-__device__ __forceinline__ void timesSlope(float *y, const float (&x)[N], int activation) {
-    if (activation == act::SILU) {
+__device__ __forceinline__ void timesSlope(float *y, const float (&x)[N]) {
 #pragma unroll
-        for (int i = 0; i < N; i++) {
-            float s = logistic(x[i]);
-            y[i] *= s * fmaf(x[i], 1.0f - s, 1.0f);
-        }
+    for (int i = 0; i < N; i++) {
+        float s = logistic(x[i]);
+        y[i] *= s * fmaf(x[i], 1.0f - s, 1.0f);
     }
 }
 
@@ -242,9 +246,9 @@ __device__ __forceinline__ void publishState(unsigned to, const float (&x)[2][64
  * A operand: channels 64 block .. + 63 of the tile U, transposed, times weights: phi(u_j) w_j, with w_j = lambda^n,
  * n = zero + step j, never below 0. Back: leaves phi(u) in the tile's place.
  */
-template <bool Phi, bool Back>
+template <bool Silu, bool Back>
 __device__ __forceinline__ void weightedTransposed(unsigned (&a)[4][4], unsigned tile, int block, float rate, int zero,
-        int step, int activation) {
+        int step) {
     int lane = threadIdx.x & 31;
     int token = ((lane >> 4) << 3) + (lane & 7);
     int piece = 2 * ((threadIdx.x & 127) >> 5) + ((lane >> 3) & 1);
@@ -257,19 +261,19 @@ __device__ __forceinline__ void weightedTransposed(unsigned (&a)[4][4], unsigned
     for (int s = 0; s < 4; s++) {
         float x[8];
         unpackAll(x, a[s]);
-        if (Phi) {
-            applyPhi(x, activation);
-            if (Back && activation != act::IDENTITY) {
-                packAll(a[s], x);
-                store4Transposed(at + s * 2048, a[s]);
-            }
+        if (Silu) {
+            silu(x);
+        }
+        if (Silu && Back) {
+            packAll(a[s], x);
+            store4Transposed(at + s * 2048, a[s]);
         }
         // Words 0 and 1 are two tokens of two channels, words 2 and 3 the tokens eight further on.
 #pragma unroll
         for (int j = 0; j < 2; j++) {
             int n = zero + step * (16 * s + 8 * j + 2 * (lane & 3));
-            float first = power2(-rate * max(n, 0));
-            float second = power2(-rate * max(n + step, 0));
+            float first = power(rate, max(n, 0));
+            float second = power(rate, max(n + step, 0));
             x[4 * j] *= first;
             x[4 * j + 1] *= second;
             x[4 * j + 2] *= first;
@@ -279,8 +283,8 @@ __device__ __forceinline__ void weightedTransposed(unsigned (&a)[4][4], unsigned
     }
 }
 
-/** phi of a tile, by a warpgroup. */
-__device__ __forceinline__ void transformTile(unsigned to, unsigned from, int activation) {
+/** SiLU of a tile, by a warpgroup. */
+__device__ __forceinline__ void siluTile(unsigned to, unsigned from) {
     unsigned at = (threadIdx.x & 127) * 16;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
@@ -288,7 +292,7 @@ __device__ __forceinline__ void transformTile(unsigned to, unsigned from, int ac
         load16(words, from + at + i * 2048);
         float x[8];
         unpackAll(x, words);
-        applyPhi(x, activation);
+        silu(x);
         packAll(words, x);
         store16(to + at + i * 2048, words);
     }
@@ -408,16 +412,20 @@ __device__ __forceinline__ void sweepState(float (&x)[2][64], const L &layout, c
         fenceAsync();
         unsigned tileU = layout.tile(turn.at, u);
         unsigned tileW = layout.tile(turn.at, w);
-        if (PhiW && activation != act::IDENTITY) {
-            transformTile(tileW, tileW, activation);
+        if (PhiW && activation == act::SILU) {
+            siluTile(tileW, tileW);
             fenceAsync();
             syncGroup(1);
         }
-        float decay = power2(-rate * rows);
+        float decay = power(rate, rows);
 #pragma unroll
         for (int b = 0; b < 2; b++) {
             unsigned a[4][4];
-            weightedTransposed<PhiU, true>(a, tileU, b, rate, zero, step, activation);
+            if (PhiU && activation == act::SILU) {
+                weightedTransposed<true, true>(a, tileU, b, rate, zero, step);
+            } else {
+                weightedTransposed<false, false>(a, tileU, b, rate, zero, step);
+            }
             if (b == 1) {
                 fenceAsync();
                 arriveWarp(layout.ready(turn.at));
@@ -471,12 +479,12 @@ __device__ __forceinline__ void sweepResult(const L &layout, const Chunks<Mirror
         wait(layout.full(turn.at), turn.parity);
         unsigned tileA = layout.tile(turn.at, result.a);
         unsigned through = staging != 0 ? staging : tileA;
-        if (PhiA && activation != act::IDENTITY) {
+        if (PhiA && activation == act::SILU) {
             if (staging != 0) {
                 // Until here the last result was read from it.
                 syncGroup(1 + group);
             }
-            transformTile(through, tileA, activation);
+            siluTile(through, tileA);
             tileA = through;
             fenceAsync();
             syncGroup(1 + group);
@@ -502,7 +510,7 @@ __device__ __forceinline__ void sweepResult(const L &layout, const Chunks<Mirror
             for (int e = 0; e < 2; e++) {
                 int distance = fragmentRow + 8 * (i - 7) - 2 * (lane & 3) - e;
                 distance = Mirrored ? -distance : distance;
-                m[i][e] = distance >= 0 ? power2(-rate * distance) : 0.0f;
+                m[i][e] = distance >= 0 ? power(rate, distance) : 0.0f;
             }
         }
         wgmmaWait<0>();
@@ -523,8 +531,8 @@ __device__ __forceinline__ void sweepResult(const L &layout, const Chunks<Mirror
         }
         wgmmaCommit();
 
-        float upper = power2(-rate * (Mirrored ? max(rows - 1 - fragmentRow, 0) : fragmentRow + 1));
-        float lower = power2(-rate * (Mirrored ? max(rows - 9 - fragmentRow, 0) : fragmentRow + 9));
+        float upper = power(rate, Mirrored ? max(rows - 1 - fragmentRow, 0) : fragmentRow + 1);
+        float lower = power(rate, Mirrored ? max(rows - 9 - fragmentRow, 0) : fragmentRow + 9);
         wgmmaWait<0>();
         arriveWarp(layout.used(state.at));
         state.next(Step);
@@ -543,20 +551,23 @@ __device__ __forceinline__ void sweepResult(const L &layout, const Chunks<Mirror
 
         // Everybody has read A, whose place the result takes, or the last result is out of the way.
         syncGroup(1 + group);
+        if (Derivative && activation == act::SILU) {
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                int piece = 2 * i + (lane >> 4);
+                unsigned raw[4];
+                load4(raw, layout.tile(turn.at, result.raw) + (piece >> 3) * HALF_TILE + swizzled(matrixRow, piece & 7));
+                float x[8];
+                unpackAll(x, raw);
+                timesSlope(y + 8 * i, x);
+            }
+        }
 #pragma unroll
         for (int i = 0; i < 8; i++) {
             int piece = 2 * i + (lane >> 4);
-            unsigned at = (piece >> 3) * HALF_TILE + swizzled(matrixRow, piece & 7);
-            if (Derivative && activation != act::IDENTITY) {
-                unsigned raw[4];
-                load4(raw, layout.tile(turn.at, result.raw) + at);
-                float x[8];
-                unpackAll(x, raw);
-                timesSlope(y + 8 * i, x, activation);
-            }
             unsigned pairs[4];
             packAll(pairs, y + 8 * i);
-            store4(through + at, pairs);
+            store4(through + (piece >> 3) * HALF_TILE + swizzled(matrixRow, piece & 7), pairs);
         }
         __syncwarp();
         int first = chunks.first(n);
@@ -615,10 +626,10 @@ extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_forward_bf
     }
     layout.init(1);
     Chunks<false> chunks(segment);
-    float rate = rates[head] * LOG2_E;
+    float rate = rates[head] * (0.5f * LOG2_E);
     int group = threadIdx.x >> 7;
     if (group == 0) {
-        giveRegisters<40>();
+        giveRegisters<24>();
         const Source sources[3] = {{&qMap, q + head * headStride, tokenStride},
             {&kMap, k + head * headStride, tokenStride}, {&vMap, v + head * headStride, tokenStride}};
         sweepCopies(layout, chunks, sources, head, mask, 2);
@@ -635,7 +646,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_forward_bf
             storeState(to + 64 * DIM, x[1]);
         }
     } else {
-        takeRegisters<128>();
+        takeRegisters<136>();
         Result result = {0, 1, 2, 0, o + head * outHeadStride, outTokenStride, nullptr};
         sweepResult<true, false, false, 2>(layout, chunks, result, 0, rate, activation, group - 2);
     }
@@ -661,7 +672,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_queries_bf
     }
     layout.init(1);
     Chunks<false> chunks(segment);
-    float rate = rates[head] * LOG2_E;
+    float rate = rates[head] * (0.5f * LOG2_E);
     int group = threadIdx.x >> 7;
     if (group == 0) {
         giveRegisters<40>();
@@ -707,16 +718,16 @@ extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_keys_bf16(
     }
     layout.init(2);
     Chunks<true> chunks(segment);
-    float rate = rates[head] * LOG2_E;
+    float rate = rates[head] * (0.5f * LOG2_E);
     int group = threadIdx.x >> 7;
     if (group == 0) {
-        giveRegisters<40>();
+        giveRegisters<24>();
         const Source sources[4] = {{&qMap, q + head * headStride, tokenStride},
             {&doutMap, dout + head * outHeadStride, outTokenStride}, {&kMap, k + head * headStride, tokenStride},
             {&vMap, v + head * headStride, tokenStride}};
         sweepCopies(layout, chunks, sources, head, mask, 3);
     } else if (group == 1) {
-        takeRegisters<200>();
+        takeRegisters<216>();
         float x[2][64];
         loadState<false>(x, segmentStates != nullptr
             ? segmentStates + ((long long)index * heads + head) * STATE_NUMBERS
@@ -756,7 +767,7 @@ __device__ __forceinline__ void totals(unsigned base, const Segment &segment, fl
     }
     __syncthreads();
     Chunks<!Mirrored> chunks(segment);
-    float far = 127.0f / (rate * CHUNK);
+    float far = 150.0f / (2 * rate * CHUNK);
     int count = far < chunks.count - 1 ? (int)far + 1 : chunks.count;
     Turn<TOTALS_STAGES> turn;
     if (threadIdx.x < 128) {
@@ -781,8 +792,12 @@ __device__ __forceinline__ void totals(unsigned base, const Segment &segment, fl
             wait(barriers + turn.at * 8, turn.parity);
             fenceAsync();
             unsigned a[4][4];
-            weightedTransposed<true, false>(a, tile, block, rate,
-                Mirrored ? first - segment.begin + 1 : segment.end - 1 - first, Mirrored ? 1 : -1, activation);
+            int zero = Mirrored ? first - segment.begin + 1 : segment.end - 1 - first;
+            if (activation == act::SILU) {
+                weightedTransposed<true, false>(a, tile, block, rate, zero, Mirrored ? 1 : -1);
+            } else {
+                weightedTransposed<false, false>(a, tile, block, rate, zero, Mirrored ? 1 : -1);
+            }
             wgmmaFence();
             addChunk(x, a, tile + TILE);
             wgmmaCommit();
@@ -813,7 +828,7 @@ extern "C" __global__ void __launch_bounds__(384, 1) lightning_hopper_totals_bf1
         return;
     }
     long long at = ((long long)index * heads + head) * STATE_NUMBERS;
-    float rate = rates[head] * LOG2_E;
+    float rate = rates[head] * (0.5f * LOG2_E);
     if (blockIdx.y == 0 && !segment.last) {
         const Source sources[2] = {{&kMap, k + head * headStride, tokenStride}, {&vMap, v + head * headStride, tokenStride}};
         totals<false>(shared(memory), segment, rate, sources, head, mask, segmentStates + at, activation);
@@ -842,7 +857,7 @@ extern "C" __global__ void __launch_bounds__(256) lightning_hopper_scan_f32(floa
     }
     int segments = segmentsOf(offsets, sequence, count, segmentLength);
     int length = offsets[sequence + 1] - offsets[sequence];
-    float rate = rates[head] * LOG2_E;
+    float rate = rates[head] * (0.5f * LOG2_E);
     int element = (blockIdx.x * blockDim.x + threadIdx.x) * 4;
     const float *start = stateOf(edge, slots, sequence, heads, head);
     float4 x = start == nullptr ? make_float4(0, 0, 0, 0) : *(const float4 *)(start + element);
@@ -864,7 +879,7 @@ extern "C" __global__ void __launch_bounds__(256) lightning_hopper_scan_f32(floa
                 int number = mirrored ? segments - 1 - i - j : i + j;
                 *(float4 *)(at + step * number) = x;
                 if (i + j < segments - 1) {
-                    float decay = power2(-rate * min(segmentLength, length - number * segmentLength));
+                    float decay = power(rate, min(segmentLength, length - number * segmentLength));
                     x.x = fmaf(decay, x.x, add[j].x);
                     x.y = fmaf(decay, x.y, add[j].y);
                     x.z = fmaf(decay, x.z, add[j].z);
