@@ -1,5 +1,6 @@
 package org.transnormer.backend;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import org.transnormer.activation.Activation;
@@ -88,7 +89,7 @@ public final class CudaBackend implements Backend {
         this.gpu = gpu;
         this.memory = memory;
         workspace = new Workspace(memory);
-        gpu.compile(SOURCES);
+        gpu.compile(sources(gpu));
         srmsNorm = new SrmsNormCuda(gpu);
         rmsNorm = new RmsNormCuda(gpu, workspace);
         layerNorm = new LayerNormCuda(gpu, workspace);
@@ -106,6 +107,15 @@ public final class CudaBackend implements Backend {
         ArgumentType[] types = {ArgumentType.POINTER, ArgumentType.POINTER, ArgumentType.LONG};
         widen = gpu.launch("tensor", "tensor_convert_bf16_f32", types).block(256);
         narrow = gpu.launch("tensor", "tensor_convert_f32_bf16", types).block(256);
+    }
+
+    /** Those of one architecture only where it is at hand. */
+    private static List<String> sources(Gpu gpu) {
+        List<String> sources = new ArrayList<>(SOURCES);
+        if (gpu.device().isHopper()) {
+            sources.add("lightning_hopper");
+        }
+        return sources;
     }
 
     @Override

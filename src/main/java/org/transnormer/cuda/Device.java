@@ -112,11 +112,16 @@ public record Device(int ordinal, int handle, String name, int major, int minor,
         }
     }
 
+    /** Compute capability 9.0, whose wgmma and tensor maps no other has. */
+    public boolean isHopper() {
+        return major == 9 && minor == 0;
+    }
+
     /**
      * What kernels are compiled for. Compute capability 9.0 has instructions (wgmma, TMA) that only its own
      * architecture "sm_90a" has, not its successors.
      */
     public String architecture() {
-        return "sm_" + major + minor + (major == 9 && minor == 0 ? "a" : "");
+        return "sm_" + major + minor + (isHopper() ? "a" : "");
     }
 }

@@ -96,7 +96,7 @@ final class LightningHopper {
 
     /** Whether the device has what the kernels need. */
     static boolean available(Gpu gpu) {
-        return gpu.device().major() == 9 && gpu.device().minor() == 0;
+        return gpu.device().isHopper();
     }
 
     /** Whether a forward can be done here. */
