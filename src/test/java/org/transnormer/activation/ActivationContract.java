@@ -1,5 +1,7 @@
 package org.transnormer.activation;
 
+import static org.assertj.core.api.Assertions.assertThat;
+
 import java.util.function.LongToDoubleFunction;
 import net.jqwik.api.Arbitraries;
 import net.jqwik.api.Arbitrary;
@@ -66,6 +68,39 @@ interface ActivationContract {
             Tensor dx = inPlace ? dy : tensors.strided("dx", dtype(), c.gap(), x.shape());
             subject().backward(f, x, dy, dx);
             TOLERANCE.stored(dtype()).compare(f + " dx", dx, want, terms, dtype().unitRoundoff()).orThrow();
+        }
+    }
+
+    /** Gaps between the heads of a token change nothing, and stay as they are. */
+    @Property(tries = 40)
+    default void headsMayLieApart(@ForAll ActivationFunction f, @ForAll("cases") Case c) {
+        try (TestTensors tensors = new TestTensors(c.seed())) {
+            Tensor together = tensors.random("x", dtype(), c.values(), c.tokens(), c.heads(), c.channels());
+            Tensor dy = tensors.random("dy", dtype(), Values.NORMAL, together.shape());
+            Tensor y = tensors.poisoned("y", dtype(), together.shape());
+            Tensor dx = tensors.poisoned("dx", dtype(), together.shape());
+            subject().forward(f, together, y);
+            subject().backward(f, together, dy, dx);
+            Tensor[] apart = new Tensor[4];
+            Tensor[] wide = new Tensor[4];
+            for (int i = 0; i < wide.length; i++) {
+                wide[i] = tensors.poisoned("wide", dtype(), c.tokens(), c.heads(), c.channels() + c.gap() + 1);
+                apart[i] = wide[i].slice(2, 0, c.channels());
+            }
+            apart[0].copyFrom(together);
+            apart[1].copyFrom(dy);
+            subject().forward(f, apart[0], apart[2]);
+            subject().backward(f, apart[0], apart[1], apart[3]);
+            for (long i = 0; i < y.size(); i++) {
+                assertThat(apart[2].getFlat(i)).as("%s y[%d]", f, i).isEqualTo(y.getFlat(i));
+                assertThat(apart[3].getFlat(i)).as("%s dx[%d]", f, i).isEqualTo(dx.getFlat(i));
+            }
+            for (Tensor each : wide) {
+                Tensor gaps = each.slice(2, c.channels(), each.dim(2));
+                for (long i = 0; i < gaps.size(); i++) {
+                    assertThat(gaps.getFlat(i)).isNaN();
+                }
+            }
         }
     }
 

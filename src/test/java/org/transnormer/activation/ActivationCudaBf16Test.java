@@ -6,7 +6,7 @@ import org.transnormer.testing.OnDevice;
 
 /** The twin on a GPU, in BF16. */
 @Tag("gpu")
-class ActivationCudaBf16Test implements ActivationContract {
+class ActivationCudaBf16Test implements ActivationCudaContract {
     private static final Activation SUBJECT = OnDevice.wrap(Activation.class, ActivationCuda::new);
 
     @Override

@@ -6,7 +6,7 @@ import org.transnormer.testing.OnDevice;
 
 /** The twin on a GPU, in F32. */
 @Tag("gpu")
-class ActivationCudaTest implements ActivationContract {
+class ActivationCudaTest implements ActivationCudaContract {
     private static final Activation SUBJECT = OnDevice.wrap(Activation.class, ActivationCuda::new);
 
     @Override

@@ -6,7 +6,7 @@ import org.transnormer.testing.OnDevice;
 
 /** The twin on a GPU, in BF16. */
 @Tag("gpu")
-class LrpeCudaBf16Test implements LrpeContract, LrpeCudaContract {
+class LrpeCudaBf16Test implements LrpeCudaContract {
     private static final Lrpe SUBJECT = OnDevice.wrap(Lrpe.class, LrpeCuda::new);
 
     @Override

@@ -6,7 +6,7 @@ import org.transnormer.testing.OnDevice;
 
 /** The twin on a GPU, in F32. */
 @Tag("gpu")
-class LrpeCudaTest implements LrpeContract, LrpeCudaContract {
+class LrpeCudaTest implements LrpeCudaContract {
     private static final Lrpe SUBJECT = OnDevice.wrap(Lrpe.class, LrpeCuda::new);
 
     @Override

@@ -6,7 +6,7 @@ import org.transnormer.testing.OnDevice;
 
 /** The twin on a GPU, in BF16. */
 @Tag("gpu")
-class ProductCudaBf16Test implements ProductContract {
+class ProductCudaBf16Test implements ProductCudaContract {
     private static final Product SUBJECT = OnDevice.wrap(Product.class, ProductCuda::new);
 
     @Override

@@ -6,7 +6,7 @@ import org.transnormer.testing.OnDevice;
 
 /** The twin on a GPU, in F32. */
 @Tag("gpu")
-class ProductCudaTest implements ProductContract {
+class ProductCudaTest implements ProductCudaContract {
     private static final Product SUBJECT = OnDevice.wrap(Product.class, ProductCuda::new);
 
     @Override

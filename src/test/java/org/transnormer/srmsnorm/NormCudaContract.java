@@ -13,6 +13,7 @@ import net.jqwik.api.Provide;
 import org.transnormer.srmsnorm.NormCase.Inputs;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
+import org.transnormer.testing.Framed;
 import org.transnormer.testing.TestTensors;
 import org.transnormer.testing.Values;
 
@@ -73,6 +74,37 @@ interface NormCudaContract extends NormContract {
         NormParameters gradients = NormCase.copy(tensors, in.parameters(), parameterType());
         NormContract.backward(tensors, subject(), statisticsType(), in, dx, dgate, gradients);
         return new Tensor[] {dx, dgate, gradients.weight(), gradients.bias()};
+    }
+
+    @Property(tries = 30)
+    default void nothingElseIsTouched(@ForAll("cases") NormCase c) {
+        try (TestTensors tensors = new TestTensors(c.seed())) {
+            Inputs in = c.inputs(tensors, type(), dtype(), parameterType());
+            Framed statistics = framed(tensors, statisticsType(), c, subject().statistics());
+            Framed sums = framed(tensors, statisticsType(), c, subject().statistics());
+            Framed y = framed(tensors, dtype(), c, c.width());
+            Framed dx = framed(tensors, dtype(), c, c.width());
+            Framed dgate = framed(tensors, dtype(), c, c.width());
+            subject().partial(in.x(), statistics.inside());
+            statistics.assertFilled();
+            subject().forward(in.x(), statistics.inside(), c.width(), in.parameters(), in.gate(), y.inside());
+            statistics.assertFilled();
+            y.assertFilled();
+            subject().backwardPartial(in.x(), statistics.inside(), c.width(), in.parameters(), in.gate(), in.dy(),
+                    sums.inside());
+            sums.assertFilled();
+            subject().backward(in.x(), statistics.inside(), sums.inside(), c.width(), in.parameters(), in.gate(),
+                    in.dy(), in.residual(), dx.inside(), c.gated() ? dgate.inside() : null,
+                    NormCase.copy(tensors, in.parameters(), parameterType()));
+            dx.assertFilled();
+            if (c.gated()) {
+                dgate.assertFilled();
+            }
+        }
+    }
+
+    private static Framed framed(TestTensors tensors, DType dtype, NormCase c, long columns) {
+        return Framed.of(tensors, "out", dtype, c.gap(), c.tokens(), columns);
     }
 
     /** A row that is not a number spoils itself alone. */
