@@ -16,7 +16,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * Every leaf component is there in full: interface, twins that read in the same order, contract, golden case, and a
+ * Every leaf component is there in full: interface, three twins that read in the same order, contract, golden case, and a
  * section of SPEC.md that links to the twins. Every link of the documents leads somewhere.
  */
 class StemTest {
@@ -71,6 +71,10 @@ class StemTest {
         Path vector() {
             return source(twin + "Vector");
         }
+
+        Path cuda() {
+            return source(twin + "Cuda");
+        }
     }
 
     @ParameterizedTest
@@ -90,7 +94,7 @@ class StemTest {
         }
         required.removeAll(defaults(stem));
         assertThat(required).isNotEmpty();
-        for (Path twin : List.of(stem.scalar(), stem.vector())) {
+        for (Path twin : List.of(stem.scalar(), stem.vector(), stem.cuda())) {
             List<String> implemented = methods(twin).stream().filter(m -> m.modifiers.contains("public"))
                     .map(Method::name).filter(declared::contains).toList();
             assertThat(implemented).as("methods of %s", twin).containsAll(required).doesNotHaveDuplicates()
@@ -100,13 +104,14 @@ class StemTest {
 
     @ParameterizedTest
     @EnumSource
-    void contractIsImplementedForBothTwins(Stem stem) throws IOException {
+    void contractIsImplementedForAllTwins(Stem stem) throws IOException {
         assertThat(TEST.resolve(stem.folder).resolve(stem.contract + ".java")).content()
                 .contains("interface " + stem.contract);
-        for (Path twin : List.of(stem.spec(), stem.vector())) {
-            String constructor = "new " + twin.getFileName().toString().replace(".java", "(");
+        for (Path twin : List.of(stem.spec(), stem.vector(), stem.cuda())) {
+            String name = twin.getFileName().toString().replace(".java", "");
             assertThat(sources(TEST.resolve(stem.folder)).map(StemTest::read)).as("tests of %s", twin)
-                    .anyMatch(test -> test.contains(constructor) && implementsContract(test, stem));
+                    .anyMatch(test -> (test.contains("new " + name + "(") || test.contains(name + "::new"))
+                            && implementsContract(test, stem));
         }
     }
 
@@ -148,9 +153,10 @@ class StemTest {
         }
     }
 
-    /** Directly, or by way of a contract of the scalar or of the vector twins. */
+    /** Directly, or by way of a contract of the scalar, the vector or the CUDA twins. */
     private static boolean implementsContract(String test, Stem stem) {
-        return Pattern.compile("(class|record) \\w+ implements [^{]*\\b" + stem.contract + "\\b").matcher(test).find()
+        return Pattern.compile("(class|record) \\w+ implements [^{]*\\b"
+                + stem.contract.replace("Contract", "(Cuda)?Contract") + "\\b").matcher(test).find()
                 || stem == Stem.LIGHTNING && test.contains("implements LightningScalarContract");
     }
 
