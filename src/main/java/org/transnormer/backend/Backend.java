@@ -1,5 +1,6 @@
 package org.transnormer.backend;
 
+import java.util.OptionalDouble;
 import org.transnormer.activation.Activation;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.GradientNorm;
@@ -74,6 +75,9 @@ public sealed interface Backend extends AutoCloseable
 
     /** Logits that exist at a time, in elements: few where caches are to hold them, many where products should be large. */
     long logitsAtATime();
+
+    /** Operations per second that the data sheet promises for this precision; empty where none is known. */
+    OptionalDouble peakFlops();
 
     /** Bytes of memory that there are for a plan: all of the machine's, or those that are free on a device. */
     long capacity();

@@ -3,6 +3,7 @@ package org.transnormer.backend;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.OptionalDouble;
 import org.transnormer.activation.Activation;
 import org.transnormer.activation.ActivationCuda;
 import org.transnormer.adamw.AdamW;
@@ -234,6 +235,11 @@ public final class CudaBackend implements Backend {
     @Override
     public long logitsAtATime() {
         return 1L << 28;
+    }
+
+    @Override
+    public OptionalDouble peakFlops() {
+        return precision.weights() == DType.BF16 ? gpu.device().peakFlops() : OptionalDouble.empty();
     }
 
     @Override

@@ -6,6 +6,7 @@ import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.OptionalDouble;
 import org.transnormer.activation.Activation;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.GradientNorm;
@@ -213,6 +214,11 @@ public final class ObservedBackend implements Backend {
     @Override
     public long logitsAtATime() {
         return backend.logitsAtATime();
+    }
+
+    @Override
+    public OptionalDouble peakFlops() {
+        return backend.peakFlops();
     }
 
     @Override

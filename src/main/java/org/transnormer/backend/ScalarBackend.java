@@ -1,5 +1,6 @@
 package org.transnormer.backend;
 
+import java.util.OptionalDouble;
 import org.transnormer.activation.Activation;
 import org.transnormer.activation.ActivationScalar;
 import org.transnormer.adamw.AdamW;
@@ -160,6 +161,11 @@ public final class ScalarBackend implements Backend {
     @Override
     public long logitsAtATime() {
         return 1L << 21;
+    }
+
+    @Override
+    public OptionalDouble peakFlops() {
+        return OptionalDouble.empty();
     }
 
     @Override

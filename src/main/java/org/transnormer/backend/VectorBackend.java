@@ -1,5 +1,6 @@
 package org.transnormer.backend;
 
+import java.util.OptionalDouble;
 import org.transnormer.activation.Activation;
 import org.transnormer.activation.ActivationVector;
 import org.transnormer.adamw.AdamW;
@@ -184,6 +185,11 @@ public final class VectorBackend implements Backend {
     @Override
     public long logitsAtATime() {
         return 1L << 21;
+    }
+
+    @Override
+    public OptionalDouble peakFlops() {
+        return OptionalDouble.empty();
     }
 
     @Override

@@ -1,9 +1,11 @@
 package org.transnormer.bench;
 
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.OptionalDouble;
 import java.util.TreeMap;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.LearningRate;
@@ -38,8 +40,11 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
      * @param allocated bytes on the Java heap per step, all threads
      * @param plan tensors
      * @param deviceBytes taken of a device, 0 without one
+     * @param peakFlops of the device by its data sheet, if it is known
+     * @param untilFirst seconds from the start of this Java machine to the end of the first step
      */
-    public record Result(Timing step, double allocated, MemoryPlan plan, long deviceBytes) {
+    public record Result(Timing step, double allocated, MemoryPlan plan, long deviceBytes, OptionalDouble peakFlops,
+            double untilFirst) {
     }
 
     /**
@@ -98,9 +103,12 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
     public Result run(BackendKind kind, Precision precision, int threads, double seconds) {
         try (Backend backend = kind.open(precision, threads, plan(kind, precision, threads))) {
             Trainer trainer = trainer(backend);
+            trainer.next();
+            double untilFirst = ManagementFactory.getRuntimeMXBean().getUptime() / 1e3;
             Timing timing = Timing.of(seconds, trainer::next);
             double allocated = HeapAllocation.bytesPerCall(Math.clamp(timing.rounds(), 1, 20), trainer::next);
-            return new Result(timing, allocated, backend.memory().plan(), backend.deviceBytes());
+            return new Result(timing, allocated, backend.memory().plan(), backend.deviceBytes(),
+                    backend.peakFlops(), untilFirst);
         }
     }
 

@@ -9,8 +9,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.bench.Machine;
+import org.transnormer.cuda.CudaReport;
 
 /** Figures with everything that they depend on, for people or as one JSON object. */
 final class BenchReport {
@@ -35,6 +37,9 @@ final class BenchReport {
         Precision precision = options.backend().precision();
         set("backend", options.backend().kind().name().toLowerCase(Locale.ROOT));
         set("dtype", precision.describe());
+        if (options.backend().kind() == BackendKind.CUDA) {
+            set("gpu", CudaReport.summary());
+        }
         set("threads", options.backend().threads());
         set("seconds", options.seconds());
     }

@@ -12,7 +12,6 @@ import org.transnormer.bench.GemmBench;
 import org.transnormer.bench.ProcessMemory;
 import org.transnormer.bench.StepBench;
 import org.transnormer.bench.Timing;
-import org.transnormer.cuda.Device;
 import org.transnormer.model.Recompute;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -75,7 +74,9 @@ final class BenchStepCommand implements Callable<Integer> {
         StepBench.Result result = bench.run(kind, precision, threads, options.seconds());
         double peak = ProcessMemory.peak().orElse(0);
         time(report, result.step());
+        report.figure("s from start to the first step", "%.2f", result.untilFirst());
         products(report, bench, result.step(), threads);
+        utilisation(report, bench, result);
         report.figure("heap bytes per step", "%,.0f", result.allocated());
         report.figure("peak memory MiB", "%,.1f", peak / MEBI);
         if (result.deviceBytes() > 0) {
@@ -107,9 +108,6 @@ final class BenchStepCommand implements Callable<Integer> {
     private void products(BenchReport report, StepBench bench, Timing step, int threads) {
         report.set("size", size);
         report.figure("GFLOP of products per step", "%,.3f", bench.flops() / 1e9);
-        if (options.backend().kind() == BackendKind.CUDA) {
-            utilisation(report, bench, step);
-        }
         if (options.backend().kind() != BackendKind.VECTOR) {
             return;
         }
@@ -121,10 +119,10 @@ final class BenchStepCommand implements Callable<Integer> {
         report.figure("share of the step %", "%.1f", 100 * nanos / step.median());
     }
 
-    private static void utilisation(BenchReport report, StepBench bench, Timing step) {
-        double rate = bench.flops() / step.median() * 1e9;
-        report.figure("TFLOP/s of products", "%,.1f", rate / 1e12);
-        Device.of(0).peakFlops().ifPresent(peak -> {
+    private static void utilisation(BenchReport report, StepBench bench, StepBench.Result result) {
+        double rate = bench.flops() / result.step().median() * 1e9;
+        result.peakFlops().ifPresent(peak -> {
+            report.figure("TFLOP/s of products", "%,.1f", rate / 1e12);
             report.figure("data sheet's TFLOP/s", "%,.1f", peak / 1e12);
             report.figure("MFU", "%.3f", rate / peak);
         });

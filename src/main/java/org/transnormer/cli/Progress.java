@@ -14,6 +14,8 @@ final class Progress {
     private final long steps;
     private final boolean terminal;
     private final LongSupplier clock;
+    /** MFU of one token per second; 0 where no peak is known. */
+    private final double utilisation;
     private final long interval;
     private final Pace pace = new Pace(PACE_WINDOW);
     private long shown;
@@ -21,13 +23,17 @@ final class Progress {
     private long paused;
     private long pausedAt;
 
-    /** @param steps steps of the whole run */
-    Progress(PrintWriter out, long steps) {
-        this(out, steps, System.console() != null && System.console().isTerminal(), System::nanoTime);
+    /**
+     * @param steps steps of the whole run
+     * @param utilisation share of the machine's peak that one token per second is, or 0
+     */
+    Progress(PrintWriter out, long steps, double utilisation) {
+        this(out, steps, utilisation, System.console() != null && System.console().isTerminal(), System::nanoTime);
     }
 
     /** @param clock nanoseconds, from any beginning */
-    Progress(PrintWriter out, long steps, boolean terminal, LongSupplier clock) {
+    Progress(PrintWriter out, long steps, double utilisation, boolean terminal, LongSupplier clock) {
+        this.utilisation = utilisation;
         this.out = out;
         this.steps = steps;
         this.terminal = terminal;
@@ -57,7 +63,8 @@ final class Progress {
     private String line(Trainer.Outcome o) {
         StringBuilder line = new StringBuilder("%d/%d  loss %.4f  gradient %.3g  lr %.2e".formatted(o.step(), steps,
                 o.loss(), o.gradientNorm(), o.learningRate()));
-        pace.tokensPerSecond().ifPresent(rate -> line.append("  %,.0f tokens/s".formatted(rate)));
+        pace.tokensPerSecond().ifPresent(rate -> line.append("  %,.0f tokens/s".formatted(rate))
+                .append(utilisation > 0 ? "  MFU %.3f".formatted(rate * utilisation) : ""));
         if (o.step() < steps) {
             pace.secondsLeft(steps - o.step()).ifPresent(left -> line.append("  %s left".formatted(time(left))));
         }

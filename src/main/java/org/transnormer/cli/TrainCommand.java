@@ -162,6 +162,9 @@ final class TrainCommand implements Callable<Integer> {
         PrintWriter out = spec.commandLine().getOut();
         try (Backend backend = backendOptions.open(report.plan())) {
             printPlan(settings, config, data, backendOptions.describe(backend), report, out);
+            backend.peakFlops()
+                    .ifPresent(peak -> out.printf("MFU: of %.1f TFLOP/s by the data sheet, %.3g GFLOP a token%n",
+                            peak / 1e12, config.trainingFlops() / 1e9));
             if (planned.recompute() != Recompute.NONE) {
                 out.printf("recompute: %s%n", planned.recompute().label());
             }

@@ -41,7 +41,9 @@ final class TrainingLoop {
         this.backend = backend;
         this.tokenizer = tokenizer;
         this.out = out;
-        this.progress = new Progress(out, folder.description().settings().steps());
+        double flops = run.model().config().trainingFlops();
+        this.progress = new Progress(out, folder.description().settings().steps(),
+                backend.peakFlops().stream().map(peak -> flops / peak).findFirst().orElse(0));
     }
 
     /**

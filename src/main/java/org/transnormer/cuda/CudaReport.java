@@ -37,6 +37,12 @@ public final class CudaReport {
         return List.copyOf(report.lines);
     }
 
+    /** The GPU in use and the versions of what it is driven by, in one line. */
+    public static String summary() {
+        return "%s, %s, NVRTC %s, cuBLASLt %d".formatted(Gpu.inUse().name(), Driver.load().getFileName(),
+                KernelCompiler.version(), CublasLt.version());
+    }
+
     private boolean library(CudaLibrary library, Supplier<String> use) {
         String key = library.name().toLowerCase(Locale.ROOT);
         List<Attempt> attempts = library.probe(System.getenv("CUDA_HOME"));

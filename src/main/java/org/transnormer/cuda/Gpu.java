@@ -35,19 +35,24 @@ public final class Gpu implements AutoCloseable {
         // Everything that a step will need is looked for now.
         KernelCompiler.load();
         CublasLt.load();
-        return new Gpu(Context.open(Device.of(ordinal())), KernelCache.standard());
+        return new Gpu(Context.open(inUse()), KernelCache.standard());
     }
 
     /** Why this machine has no GPU that the kernels run on, in the words of the error; empty if it has one. */
     public static Optional<String> absence() {
         try {
-            Device.of(ordinal());
+            inUse();
             KernelCompiler.load();
             CublasLt.load();
             return Optional.empty();
         } catch (EnvironmentException e) {
             return Optional.of(e.getMessage());
         }
+    }
+
+    /** The device that {@link #open} takes. */
+    static Device inUse() {
+        return Device.of(ordinal());
     }
 
     private static int ordinal() {

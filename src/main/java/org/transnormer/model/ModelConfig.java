@@ -122,6 +122,15 @@ public record ModelConfig(int vocabulary, int width, int layers, int heads, int 
         return gate == Gate.LINEAR ? 4 : 3;
     }
 
+    /**
+     * Floating-point operations per token of training's products of activations with matrices: two per element of every
+     * projection and of the head forwards, four backwards. Neither attention nor what is computed again is counted.
+     */
+    public double trainingFlops() {
+        double layer = (projectionGroups() + 1.0) * hidden * width + 3.0 * gluWidth * width;
+        return 6 * (layers * layer + (double) paddedVocabulary() * width);
+    }
+
     /** √d or 1. */
     public double embeddingScale() {
         return scaleEmbedding ? Math.sqrt(width) : 1;

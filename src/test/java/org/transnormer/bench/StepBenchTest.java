@@ -28,6 +28,11 @@ class StepBenchTest {
     private static final StepBench BENCH = new StepBench(CONFIG, 2, 7, Recompute.NONE);
 
     @Test
+    void aTokenOfTheModelCountsTheSameProducts() {
+        assertThat(14 * CONFIG.trainingFlops()).isEqualTo(BENCH.flops());
+    }
+
+    @Test
     void theProductsCountedAreThoseThatAStepComputes() {
         double[] flops = new double[1];
         try (ObservedBackend backend = new ObservedBackend(

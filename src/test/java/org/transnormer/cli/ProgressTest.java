@@ -12,7 +12,7 @@ import org.transnormer.train.Trainer;
 class ProgressTest {
     private final StringWriter text = new StringWriter();
     private long seconds = 7;
-    private final Progress progress = new Progress(new PrintWriter(text), 100, false, () -> seconds * 1_000_000_000);
+    private final Progress progress = new Progress(new PrintWriter(text), 100, 0, false, () -> seconds * 1_000_000_000);
 
     @Test
     void estimatesComeWhenThereIsSomethingToGoBy() {
@@ -22,6 +22,17 @@ class ProgressTest {
         assertThat(lines.get(1))
                 .isEqualTo("66/100  loss 2.5000  gradient 0.500  lr 1.00e-03  1,000 tokens/s  0:34 left");
         assertThat(lines.getLast()).startsWith("100/100  ").endsWith("  1,000 tokens/s");
+    }
+
+    @Test
+    void theShareOfThePeakStandsBehindTheRate() {
+        StringWriter lines = new StringWriter();
+        Progress used = new Progress(new PrintWriter(lines), 100, 4e-4, false, () -> seconds * 1_000_000_000);
+        for (int step = 1; step <= 20; step++) {
+            seconds++;
+            used.step(new Trainer.Outcome(step, 2.5, 0.5, 1e-3, 1000));
+        }
+        assertThat(lines.toString().lines().toList().getLast()).contains("  1,000 tokens/s  MFU 0.400  ");
     }
 
     @Test
