@@ -16,8 +16,8 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 
 /**
- * Every leaf component is there in full: interface, three twins that read in the same order, contract, golden case, and a
- * section of SPEC.md that links to the twins. Every link of the documents leads somewhere.
+ * Every leaf component is there in full: interface, three twins that read in the same order, contract, golden case, and
+ * a section of SPEC.md that links to the twins. Every link of the documents leads somewhere.
  */
 class StemTest {
     private static final Path MAIN = Path.of("src/main/java/org/transnormer");
