@@ -42,8 +42,10 @@ final class GpuKit {
         }
         copyTree(target.resolve("test-classes"), kit.resolve("test-classes"));
         copyTree(project.resolve("golden-tests"), kit.resolve("golden-tests"));
-        Files.copy(project.resolve("src/dist/gpu-kit/run.sh"), kit.resolve("run.sh"),
-                StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.COPY_ATTRIBUTES);
+        copy(project.resolve("src/dist/gpu-kit/run.sh"), kit.resolve("run.sh"));
+        // Its commands are run there.
+        copy(project.resolve("README.md"), kit.resolve("README.md"));
+        copy(project.resolve("src/dist/bin/tnl"), kit.resolve("src/dist/bin/tnl"));
         Path archive = target.resolve("gpu-kit.tgz");
         var tar = new ProcessBuilder("tar", "-C", target.toString(), "--owner=0", "--group=0", "--sort=name", "-I",
                 "gzip -9n", "-cf", archive.toString(), "gpu-kit").inheritIO();
@@ -55,6 +57,11 @@ final class GpuKit {
             Image.fail("%s has %,d bytes, more than %,d".formatted(archive, Files.size(archive), LARGEST));
         }
         System.out.printf("%s: %,d bytes%n", archive, Files.size(archive));
+    }
+
+    private static void copy(Path from, Path to) throws IOException {
+        Files.createDirectories(to.getParent());
+        Files.copy(from, to, StandardCopyOption.REPLACE_EXISTING, StandardCopyOption.COPY_ATTRIBUTES);
     }
 
     private static void copyTree(Path from, Path to) throws IOException {

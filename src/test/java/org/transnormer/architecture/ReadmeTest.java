@@ -2,6 +2,7 @@ package org.transnormer.architecture;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.fail;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.BufferedReader;
 import java.io.IOException;
@@ -14,8 +15,11 @@ import java.util.concurrent.TimeUnit;
 import java.util.regex.MatchResult;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.transnormer.cli.ExitCode;
+import org.transnormer.cuda.Gpu;
 
 /**
  * The commands of README.md do what it says. Those of {@code tnl} are run as they are written, in order, in an empty
@@ -28,6 +32,7 @@ class ReadmeTest {
     private static final Pattern WORD = Pattern.compile("\"([^\"]*)\"|\\S+");
     private static final String TNL = "target/tnl/bin/tnl";
     private static final String GOLDEN = "golden-tests/";
+    private static final String ON_GPU = "--backend cuda";
     private static final Pattern START = Pattern.compile("(?m)^exec \\S+/bin/java\" (-X.*) \\\\$");
     /** Commands that say no number of steps train for minutes: here they make this many. */
     private static final List<String> FEW_STEPS = List.of("--steps", "3");
@@ -38,11 +43,36 @@ class ReadmeTest {
 
     @Test
     void everyTnlCommandSucceeds() throws IOException, InterruptedException {
-        List<String> commands = commands().stream().filter(command -> command.startsWith(TNL)).toList();
+        List<String> commands =
+                commands().stream().filter(command -> command.startsWith(TNL) && !command.contains(ON_GPU)).toList();
         assertThat(commands).as("commands of %s in %s", TNL, README).hasSizeGreaterThanOrEqualTo(2);
         for (String command : commands) {
-            run(command);
+            run(command, ExitCode.OK);
         }
+    }
+
+    @Test
+    @Tag("gpu")
+    void everyCommandForAGpuSucceeds() throws IOException, InterruptedException {
+        for (String command : onGpu()) {
+            run(command, ExitCode.OK);
+        }
+    }
+
+    /** Where there is no GPU, each says so in one line that names what was looked for. */
+    @Test
+    void withoutAGpuItsCommandsSayWhatIsMissing() throws IOException, InterruptedException {
+        assumeTrue(Gpu.absence().isPresent(), "this machine has a GPU");
+        for (String command : onGpu()) {
+            assertThat(run(command, ExitCode.ENVIRONMENT).lines().filter(line -> line.startsWith("tnl: ")).toList())
+                    .as(command).singleElement().asString().contains("lib", "not found", "install");
+        }
+    }
+
+    private static List<String> onGpu() throws IOException {
+        List<String> commands = commands().stream().filter(command -> command.contains(ON_GPU)).toList();
+        assertThat(commands).as("commands with %s in %s", ON_GPU, README).isNotEmpty();
+        return commands;
     }
 
     /** {@code tnl train} alone is what the README says it is: the program itself says what it is going to do. */
@@ -120,7 +150,10 @@ class ReadmeTest {
         return List.of(start.group(1).split(" "));
     }
 
-    private void run(String command) throws IOException, InterruptedException {
+    /** What it says. */
+    private String run(String command, int status) throws IOException, InterruptedException {
+        Files.createDirectories(temp.resolve("text"));
+        Files.writeString(temp.resolve("text/own.txt"), "A text of one's own, in a folder. ".repeat(4000));
         List<String> words = words(command);
         List<String> java = java(words);
         if (words.contains("train") && !words.contains("--steps")) {
@@ -134,10 +167,11 @@ class ReadmeTest {
                 .redirectOutput(output.toFile()).start();
         try {
             if (!process.waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)) {
-                fail("%s: not done after %d s; so far:%n%s", command, LIMIT_SECONDS, Files.readString(output));
+                return fail("%s: not done after %d s; so far:%n%s", command, LIMIT_SECONDS, Files.readString(output));
             }
             assertThat(process.exitValue()).as("exit code of %s; it said:%n%s", command, Files.readString(output))
-                    .isZero();
+                    .isEqualTo(status);
+            return Files.readString(output);
         } finally {
             process.destroyForcibly();
         }
