@@ -2,6 +2,7 @@ package org.transnormer.model;
 
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.LongStream;
 import org.eclipse.collections.api.factory.Maps;
@@ -141,19 +142,30 @@ public final class Weights {
     private void initialise(Parameter p, Tensor t, long seed) {
         RandomStream random = new RandomStream(seed, Purpose.INITIAL_WEIGHTS, p.name());
         long size = t.size();
+        Tensor flat = t.reshape(size);
         LongStream.range(0, Math.ceilDiv(size, CHUNK)).parallel().forEach(chunk -> {
-            long end = Math.min(size, (chunk + 1) * CHUNK);
-            for (long i = chunk * CHUNK; i < end; i++) {
-                t.setFlat(i, switch (p.initialisation()) {
-                    case NORMAL, EMBEDDING -> config.initStd() * random.normal(i);
-                    case ZERO -> 0;
-                    case ONE -> 1;
-                    case THETA -> StrictMath.pow(10_000, -2.0 * i / config.hidden());
-                });
+            long first = chunk * CHUNK;
+            double[] values = new double[(int) Math.min(CHUNK, size - first)];
+            fill(p, random, first, values);
+            for (int i = 0; i < values.length; i++) {
+                flat.set(first + i, values[i]);
             }
         });
         if (p.initialisation() == Initialisation.EMBEDDING && config.padding() >= 0) {
             t.slice(0, config.padding(), config.padding() + 1L).fill(0);
+        }
+    }
+
+    /** Elements of a parameter from number {@code first} on. */
+    private void fill(Parameter p, RandomStream random, long first, double[] values) {
+        switch (p.initialisation()) {
+            case NORMAL, EMBEDDING -> {
+                random.normals(first, values);
+                Arrays.setAll(values, i -> config.initStd() * values[i]);
+            }
+            case ZERO -> Arrays.fill(values, 0);
+            case ONE -> Arrays.fill(values, 1);
+            case THETA -> Arrays.setAll(values, i -> StrictMath.pow(10_000, -2.0 * (first + i) / config.hidden()));
         }
     }
 
