@@ -18,11 +18,22 @@ public interface Embedding {
     void add(Tensor ids, Tensor table, Tensor y);
 
     /**
-     * dtable[i] += scale · Σ_{t: ids_t = i} dy_t, in the order of t; the row {@code padding} receives nothing.
+     * dtable[i] += scale · Σ_{t: ids_t = i} dy_t, in a fixed order; the row {@code padding} receives nothing.
      *
      * @param padding the padding token, or {@link #NO_PADDING}
      */
     void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable);
+
+    /**
+     * Announces backwards of up to this many tokens, so that scratch memory is planned and taken before the first step.
+     *
+     * @param tokens largest T
+     * @param rows V
+     * @param width d
+     */
+    default void reserve(long tokens, long rows, long width) {
+        // a twin without scratch memory has nothing to plan
+    }
 
     /**
      * Refuses ids outside the vocabulary.

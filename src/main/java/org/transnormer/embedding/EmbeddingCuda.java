@@ -17,16 +17,20 @@ import org.transnormer.tensor.Workspace;
  * CUDA twin, cuda/embedding.cu; table, y and dy all F32 or all BF16, dtable F32. It does not look at what ids hold.
  *
  * <p>Differs from {@link EmbeddingScalar} in: scale, product and sums in F32. The backward adds each dy_t to the table in
- * the order of t, as the vector twin does, where a token occurs at most 128 times; of a more frequent one 128 at a time
+ * the order of t, as the vector twin does, where a token occurs at most 64 times; of a more frequent one 64 at a time
  * are summed from 0, and these sums added in their order.
  */
 public final class EmbeddingCuda implements Embedding {
     private static final String STEM = "embedding";
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
-    /** Tokens of a sum, as in the kernel. */
-    private static final long RUN = 128;
-    private static final int LANES = 32;
+    /** Tokens of a sum, and of a group that a warp orders itself, as in the kernel. */
+    private static final long RUN = 64;
+    private static final long SHORT = 32;
+    /** Blocks of a multiprocessor that share what a list holds. */
+    private static final long SHARE = 4;
+    /** Of the lists. */
+    private static final long COUNTERS = 4;
 
     private final Gpu gpu;
     private final Workspace workspace;
@@ -50,17 +54,15 @@ public final class EmbeddingCuda implements Embedding {
         forward16 = gpu.launch(STEM, "embedding_forward_bf16", gather).block(THREADS);
         add32 = gpu.launch(STEM, "embedding_add_f32", gather).block(THREADS);
         add16 = gpu.launch(STEM, "embedding_add_bf16", gather).block(THREADS);
-        count = gpu.launch(STEM, "embedding_count", POINTER, INT, INT, POINTER).block(THREADS);
-        place = gpu.launch(STEM, "embedding_place", INT, POINTER, POINTER, POINTER).block(THREADS);
-        scatter = gpu.launch(STEM, "embedding_scatter", POINTER, INT, INT, POINTER, POINTER).block(THREADS);
-        order = gpu.launch(STEM, "embedding_order", POINTER, POINTER, POINTER, POINTER, POINTER, POINTER)
-                .block(THREADS);
-        ArgumentType[] runs = {POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, LONG, FLOAT, POINTER, LONG,
-            POINTER, LONG, LONG};
+        count = gpu.launch(STEM, "embedding_count", POINTER, INT, INT, POINTER, POINTER).block(THREADS);
+        place = gpu.launch(STEM, "embedding_place", INT, POINTER, POINTER, POINTER, POINTER, POINTER).block(THREADS);
+        scatter = gpu.launch(STEM, "embedding_scatter", POINTER, INT, INT, POINTER, POINTER, POINTER).block(THREADS);
+        order = gpu.launch(STEM, "embedding_order", INT, POINTER, POINTER, POINTER, POINTER).block(THREADS);
+        ArgumentType[] runs = {POINTER, POINTER, POINTER, POINTER, POINTER, LONG, FLOAT, POINTER, LONG, POINTER, LONG,
+            LONG};
         runs32 = gpu.launch(STEM, "embedding_add_runs_f32", runs).block(THREADS);
         runs16 = gpu.launch(STEM, "embedding_add_runs_bf16", runs).block(THREADS);
-        join = gpu.launch(STEM, "embedding_join", POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, LONG, POINTER,
-                LONG, LONG).block(THREADS);
+        join = gpu.launch(STEM, "embedding_join", POINTER, POINTER, POINTER, LONG, POINTER, LONG, LONG).block(THREADS);
     }
 
     @Override
@@ -87,25 +89,45 @@ public final class EmbeddingCuda implements Embedding {
                 .set(7, (float) scale).on(gpu.stream());
     }
 
-    /** Where the parts of the scratch memory begin, in bytes. */
-    private record Scratch(long starts, long ends, long placed, long list, long ordered, long partials, long stride,
-            long bytes) {
-        static Scratch of(long tokens, long rows, long width) {
-            long vector = padded(4 * rows);
-            long tokenVector = padded(4 * tokens);
-            long stride = padded(4 * width);
-            // the counter follows the counts: one fill clears both
-            long placed = 2 * vector;
-            long list = placed + padded(4);
-            long partials = list + 2 * tokenVector;
-            long sums = tokens > RUN ? 2 * Math.ceilDiv(tokens, RUN) : 0;
-            return new Scratch(0, vector, placed, list, list + tokenVector, partials, stride / 4,
-                    partials + sums * stride);
+    /** Takes parts of scratch memory, one after the other. */
+    private static final class Parts {
+        private final DevicePtr memory;
+        private long next;
+
+        /** @param memory null to find out how much is needed */
+        Parts(DevicePtr memory) {
+            this.memory = memory;
         }
 
-        private static long padded(long bytes) {
-            return Math.ceilDiv(bytes, 16) * 16;
+        DevicePtr take(long bytes) {
+            long from = next;
+            next += Math.ceilDiv(bytes, 16) * 16;
+            return memory == null ? null : memory.slice(from, bytes);
         }
+    }
+
+    /** What the backward keeps in scratch memory. */
+    private record Scratch(DevicePtr counts, DevicePtr counters, DevicePtr starts, DevicePtr numbers, DevicePtr list,
+            DevicePtr ordered, DevicePtr runs, DevicePtr groups, DevicePtr partials, long partialStride) {
+        static Scratch of(Parts parts, long tokens, long rows, long width) {
+            long stride = Math.ceilDiv(width, 4) * 4;
+            // a group of several runs has more than RUN tokens, so less than twice its share of runs
+            long partials = tokens > RUN ? 2 * (tokens / RUN) : 0;
+            return new Scratch(parts.take(4 * rows), parts.take(4 * COUNTERS), parts.take(4 * rows),
+                    parts.take(4 * tokens), parts.take(4 * tokens), parts.take(4 * tokens), parts.take(16 * tokens),
+                    parts.take(16 * (tokens / SHORT)), parts.take(4 * partials * stride), stride);
+        }
+
+        static long bytes(long tokens, long rows, long width) {
+            Parts parts = new Parts(null);
+            of(parts, tokens, rows, width);
+            return parts.next;
+        }
+    }
+
+    @Override
+    public void reserve(long tokens, long rows, long width) {
+        workspace.reserve(Scratch.bytes(tokens, rows, width));
     }
 
     @Override
@@ -119,34 +141,34 @@ public final class EmbeddingCuda implements Embedding {
         int tokens = Math.toIntExact(ids.dim(0));
         int rows = Math.toIntExact(dtable.dim(0));
         long width = dy.dim(1);
-        Scratch at = Scratch.of(tokens, rows, width);
-        DevicePtr scratch = DevicePtr.of(workspace.get(at.bytes)).slice(0, at.bytes);
+        Scratch at = Scratch.of(new Parts(DevicePtr.of(workspace.get(Scratch.bytes(tokens, rows, width)))), tokens,
+                rows, width);
         DevicePtr token = DevicePtr.of(ids);
-        DevicePtr starts = scratch.slice(at.starts, 4L * rows);
-        DevicePtr ends = scratch.slice(at.ends, 4L * rows);
-        DevicePtr placed = scratch.slice(at.placed, 4);
-        DevicePtr list = scratch.slice(at.list, 4L * tokens);
-        DevicePtr ordered = scratch.slice(at.ordered, 4L * tokens);
-        DevicePtr partials = scratch.slice(at.partials, at.bytes - at.partials);
-        gpu.stream().fill(scratch.slice(at.ends, at.list - at.ends), (byte) 0);
+        gpu.stream().fill(at.counts, (byte) 0);
+        gpu.stream().fill(at.counters, (byte) 0);
         long perToken = Math.ceilDiv(tokens, THREADS);
-        count.grid(perToken).set(0, token).set(1, tokens).set(2, padding).set(3, ends).on(gpu.stream());
-        place.grid(Math.ceilDiv(rows, THREADS)).set(0, rows).set(1, starts).set(2, ends).set(3, placed)
+        long share = SHARE * gpu.device().processors();
+        count.grid(perToken).set(0, token).set(1, tokens).set(2, padding).set(3, at.counts).set(4, at.numbers)
                 .on(gpu.stream());
-        scatter.grid(perToken).set(0, token).set(1, tokens).set(2, padding).set(3, ends).set(4, list)
-                .on(gpu.stream());
-        order.grid(perToken).set(0, token).set(1, starts).set(2, ends).set(3, placed).set(4, list).set(5, ordered)
-                .on(gpu.stream());
+        place.grid(Math.ceilDiv(rows, THREADS)).set(0, rows).set(1, at.counts).set(2, at.starts).set(3, at.counters)
+                .set(4, at.runs).set(5, at.groups).on(gpu.stream());
+        scatter.grid(perToken).set(0, token).set(1, tokens).set(2, padding).set(3, at.starts).set(4, at.numbers)
+                .set(5, at.list).on(gpu.stream());
+        if (tokens > SHORT) {
+            order.grid(Math.min(share, tokens / SHORT)).set(0, tokens).set(1, at.groups).set(2, at.counters)
+                    .set(3, at.list).set(4, at.ordered).on(gpu.stream());
+        }
         boolean wide = dy.dtype() == DType.F32;
-        (wide ? runs32 : runs16)
-                .grid(Math.ceilDiv(tokens, WARPS), Math.ceilDiv(width, LANES * (wide ? 4 : 8)), 1)
-                .set(0, token).set(1, ordered).set(2, starts).set(3, ends).set(4, placed).set(5, DevicePtr.of(dy))
-                .set(6, dy.stride(0)).set(7, (float) scale).set(8, DevicePtr.of(dtable)).set(9, dtable.stride(0))
-                .set(10, partials).set(11, at.stride).set(12, width).on(gpu.stream());
+        long slices = Math.ceilDiv(width, 32 * (wide ? 4 : 8));
+        (wide ? runs32 : runs16).grid(Math.min(share, Math.ceilDiv(tokens * slices, WARPS))).set(0, at.runs)
+                .set(1, at.counters).set(2, at.list).set(3, at.ordered).set(4, DevicePtr.of(dy)).set(5, dy.stride(0))
+                .set(6, (float) scale).set(7, DevicePtr.of(dtable)).set(8, dtable.stride(0)).set(9, at.partials)
+                .set(10, at.partialStride).set(11, width).on(gpu.stream());
         if (tokens > RUN) {
-            join.grid(Math.ceilDiv(tokens, RUN * WARPS), Math.ceilDiv(width, LANES * 4), 1).set(0, token)
-                    .set(1, ordered).set(2, starts).set(3, ends).set(4, placed).set(5, DevicePtr.of(dtable))
-                    .set(6, dtable.stride(0)).set(7, partials).set(8, at.stride).set(9, width).on(gpu.stream());
+            long items = tokens / RUN * Math.ceilDiv(width, 32 * 4);
+            join.grid(Math.min(share, Math.ceilDiv(items, WARPS))).set(0, at.groups).set(1, at.counters)
+                    .set(2, DevicePtr.of(dtable)).set(3, dtable.stride(0)).set(4, at.partials)
+                    .set(5, at.partialStride).set(6, width).on(gpu.stream());
         }
     }
 }

@@ -91,9 +91,19 @@ public final class TransNormer {
                         columns)
                 : null;
         dstream = training ? stream("dstream") : null;
+        if (training) {
+            reserve(weights.embedding());
+            if (weights.positions() != null) {
+                reserve(weights.positions());
+            }
+        }
         losses = Buffer.allocate(memory, MemoryKind.ACTIVATIONS, "losses", precision.accumulation(), maxTokens);
         head = new HeadLoss(backend, communicator, weights.head().value(),
                 training ? weights.head().gradient() : null, config.vocabulary(), 0, maxTokens);
+    }
+
+    private void reserve(Parameter table) {
+        backend.embedding().reserve(maxTokens, table.value().dim(0), table.value().dim(1));
     }
 
     private void addBlocks(Memory memory, Precision precision, Recompute recompute) {
