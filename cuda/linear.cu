@@ -1,10 +1,10 @@
 // What the library's matrix products do not do for a linear map: products of few tokens, bias, its gradient. SPEC section
 // 3.4.
 //
-// linear_few_*_N: y_ti = Σ_j x_tj w_ij + b_i + residual_ti for up to N tokens (1, 2, 4 or 8), which is what decoding does.
-// A warp makes ROWS neighbouring outputs of all tokens: a lane takes every 32nd piece of 16 bytes of the weights' rows,
-// each read once, fetched one step ahead and kept out of L1, where x stays. A lane's products are one chain of fused
-// multiply-adds per output in F32, the lanes' sums go up a tree, then bias and residual are added. Reads O · I weights.
+// linear_few_*_N: y_ti = Σ_j x_tj w_ij + b_i + residual_ti for N = 1 or 2 tokens, which is what decoding does. A warp makes N
+// neighbouring outputs of all tokens: a lane takes every 32nd piece of 16 bytes of the weights' rows, each read once, fetched
+// one step ahead and kept out of L1, where x stays. A lane's products are one chain of fused multiply-adds per output in
+// F32, the lanes' sums go up a tree, then bias and residual are added. Reads O · I weights.
 //
 // linear_start_*: y = b + residual (0 where missing), before a product that adds to y.
 //
@@ -200,12 +200,8 @@ DEVICE void sum_columns(const T* dy, long long dy_stride, long long tokens, long
   }
 FEW(linear_few_f32_1, float, 1, 1)
 FEW(linear_few_f32_2, float, 2, 2)
-FEW(linear_few_f32_4, float, 4, 2)
-FEW(linear_few_f32_8, float, 8, 4)
 FEW(linear_few_bf16_1, bf16, 1, 1)
 FEW(linear_few_bf16_2, bf16, 2, 2)
-FEW(linear_few_bf16_4, bf16, 4, 2)
-FEW(linear_few_bf16_8, bf16, 8, 4)
 
 #define START(NAME, TYPE)                                                                                         \
   extern "C" __global__ void __launch_bounds__(SUM_THREADS)                                                       \

@@ -17,16 +17,18 @@ import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Workspace;
 
 /**
- * CUDA twin: products by cuBLASLt, those of at most {@link #FEW} tokens and what is summed over columns by
- * cuda/linear.cu. x, w, residual, y, dy and dx are all F32 or all BF16; b, dw and db are F32.
+ * CUDA twin: products by cuBLASLt; some of one or two tokens, and what is summed over columns, by cuda/linear.cu. x, w,
+ * residual, y, dy and dx are all F32 or all BF16; b, dw and db are F32.
  *
  * <p>Differs from {@link LinearScalar} in: products are summed in F32, in an order that depends on shapes, alignment,
  * device and version of the library alone; residual and old values are added to the sums before the one rounding. With a
- * bias and more than {@link #FEW} tokens, bias + residual is rounded to the type of y first.
+ * bias and more than two tokens, bias + residual is rounded to the type of y first.
  */
 public final class LinearCuda implements Linear {
-    /** Tokens up to which a forward is bound by reading w once, which cuBLASLt is not made for. */
-    static final int FEW = 8;
+    /** Tokens up to which a forward may be a kernel of its own; with more cuBLASLt is the faster. */
+    static final int FEW = 2;
+    /** Outputs from which it is as fast as memory is read, and cuBLASLt is not; see cuda/NOTES.md. */
+    private static final long MANY_OUTPUTS = 1 << 14;
 
     private static final String STEM = "linear";
     private static final int FEW_THREADS = 128;
@@ -43,39 +45,23 @@ public final class LinearCuda implements Linear {
     private final Workspace workspace;
     private final CublasLt library;
     private final LinkedHashMap<MatmulShape, Matmul> products = new LinkedHashMap<>(PREPARED, 0.75f, true);
-    private final Few few32;
-    private final Few few16;
+    private final Launch[] few32 = new Launch[FEW];
+    private final Launch[] few16 = new Launch[FEW];
     private final Launch start32;
     private final Launch start16;
     private final Launch columns32;
     private final Launch columns16;
     private final Launch join;
 
-    /** The kernels for few tokens of one type. */
-    private final class Few {
-        private final Launch[] launches = new Launch[4];
-
-        Few(String type) {
-            for (int i = 0; i < launches.length; i++) {
-                launches[i] = gpu.launch(STEM, "linear_few_%s_%d".formatted(type, 1 << i), POINTER, LONG, POINTER,
-                        LONG, POINTER, POINTER, LONG, POINTER, LONG, INT, LONG, LONG).block(FEW_THREADS);
-            }
-        }
-
-        /** The kernel for up to so many tokens, with its grid set. */
-        Launch of(int tokens, long outputs) {
-            int i = Integer.SIZE - Integer.numberOfLeadingZeros(tokens - 1);
-            int rows = i == 0 ? 1 : i == 3 ? 4 : 2;
-            return launches[i].grid(Math.ceilDiv(outputs, rows * (FEW_THREADS / 32)));
-        }
-    }
-
     public LinearCuda(Gpu gpu, Workspace workspace) {
         this.gpu = gpu;
         this.workspace = workspace;
         library = CublasLt.of(gpu.context(), workspace);
-        few32 = new Few("f32");
-        few16 = new Few("bf16");
+        ArgumentType[] few = {POINTER, LONG, POINTER, LONG, POINTER, POINTER, LONG, POINTER, LONG, INT, LONG, LONG};
+        for (int i = 0; i < FEW; i++) {
+            few32[i] = gpu.launch(STEM, "linear_few_f32_" + (i + 1), few).block(FEW_THREADS);
+            few16[i] = gpu.launch(STEM, "linear_few_bf16_" + (i + 1), few).block(FEW_THREADS);
+        }
         ArgumentType[] start = {POINTER, POINTER, LONG, POINTER, LONG, LONG};
         start32 = gpu.launch(STEM, "linear_start_f32", start).block(SUM_THREADS);
         start16 = gpu.launch(STEM, "linear_start_bf16", start).block(SUM_THREADS);
@@ -97,11 +83,10 @@ public final class LinearCuda implements Linear {
         if (y.size() == 0) {
             return;
         }
-        if (tokens <= FEW) {
-            (type == DType.F32 ? few32 : few16).of((int) tokens, w.dim(0)).set(0, DevicePtr.of(x)).set(1, x.stride(0))
-                    .set(2, DevicePtr.of(w)).set(3, w.stride(0)).set(4, pointer(b)).set(5, pointer(residual))
-                    .set(6, residual == null ? 0 : residual.stride(0)).set(7, DevicePtr.of(y)).set(8, y.stride(0))
-                    .set(9, (int) tokens).set(10, w.dim(1)).set(11, w.dim(0)).on(gpu.stream());
+        // Of BF16 rows of whole 16 bytes, without a bias, cuBLASLt makes fewer outputs faster.
+        if (tokens <= FEW && (type == DType.F32 || b != null || w.dim(0) >= MANY_OUTPUTS
+                || alignment(x, w, residual == null ? y : residual, y) < MatmulShape.USUAL_ALIGNMENT)) {
+            few((type == DType.F32 ? few32 : few16)[(int) tokens - 1], x, w, b, residual, y);
             return;
         }
         Tensor added = residual;
@@ -144,6 +129,16 @@ public final class LinearCuda implements Linear {
         workspace.reserve(ranges(tokens) * out * DType.F32.bytes());
     }
 
+    /** A warp makes as many outputs as there are tokens. */
+    private void few(Launch kernel, Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y) {
+        long tokens = x.dim(0);
+        long outputs = w.dim(0);
+        kernel.grid(Math.ceilDiv(outputs, tokens * (FEW_THREADS / 32))).set(0, DevicePtr.of(x)).set(1, x.stride(0))
+                .set(2, DevicePtr.of(w)).set(3, w.stride(0)).set(4, pointer(b)).set(5, pointer(residual))
+                .set(6, residual == null ? 0 : residual.stride(0)).set(7, DevicePtr.of(y)).set(8, y.stride(0))
+                .set(9, (int) tokens).set(10, w.dim(1)).set(11, outputs).on(gpu.stream());
+    }
+
     /** d = op(a) op(b) + c, without c where it is null; nothing where an axis is empty. */
     private void multiply(Tensor a, boolean transposeA, Tensor b, boolean transposeB, Tensor c, Tensor d) {
         long k = a.dim(transposeA ? 0 : 1);
@@ -151,10 +146,8 @@ public final class LinearCuda implements Linear {
             return;
         }
         Tensor added = c == null ? d : c;
-        long bits = at(a) | at(b) | at(added) | at(d) | bytes(a) | bytes(b) | bytes(added) | bytes(d)
-                | MatmulShape.USUAL_ALIGNMENT;
         MatmulShape shape = new MatmulShape(d.dim(0), d.dim(1), k, transposeA, transposeB, rowStride(a), rowStride(b),
-                rowStride(added), rowStride(d), a.dtype(), d.dtype(), (int) Long.lowestOneBit(bits));
+                rowStride(added), rowStride(d), a.dtype(), d.dtype(), alignment(a, b, added, d));
         product(shape).run(gpu.stream(), DevicePtr.of(a), DevicePtr.of(b), c == null ? 0 : 1, DevicePtr.of(added),
                 DevicePtr.of(d));
     }
@@ -169,6 +162,12 @@ public final class LinearCuda implements Linear {
             products.put(shape, matmul);
         }
         return matmul;
+    }
+
+    /** Bytes to which all rows of these matrices are aligned, at most the usual. */
+    private static int alignment(Tensor a, Tensor b, Tensor c, Tensor d) {
+        return (int) Long.lowestOneBit(at(a) | at(b) | at(c) | at(d) | bytes(a) | bytes(b) | bytes(c) | bytes(d)
+                | MatmulShape.USUAL_ALIGNMENT);
     }
 
     /** Of a single row any stride will do: one that keeps the alignment. */

@@ -37,7 +37,7 @@ class GradientNormCudaTest implements GradientNormContract {
                 for (int run = 0; run < 3; run++) {
                     Tensor total = tensors.zeros("total", DType.F64, 1);
                     TWIN.partial(gradient, total);
-                    assertThat(total.get(0)).isCloseTo(want.get(0), within(1e-13 * want.get(0)));
+                    assertThat(total.get(0)).isCloseTo(want.get(0), within(size * 0x1p-52 * want.get(0)));
                     assertThat(run == 0 ? total.get(0) : first).isEqualTo(total.get(0));
                     first = total.get(0);
                 }
@@ -46,7 +46,7 @@ class GradientNormCudaTest implements GradientNormContract {
                 new GradientNormScalar().partial(part, want);
                 Tensor total = tensors.zeros("total", DType.F64, 1);
                 TWIN.partial(part, total);
-                assertThat(total.get(0)).isCloseTo(want.get(0), within(1e-13 * want.get(0)));
+                assertThat(total.get(0)).isCloseTo(want.get(0), within(size * 0x1p-52 * want.get(0)));
             }
         }
     }

@@ -129,8 +129,12 @@ interface CrossEntropyContract {
 
         /** exp, the factor and their product are rounded, and s is off by sumError. */
         LongToDoubleFunction gradientBound(DType dtype, DType perToken) {
+            double[] sumErrors = new double[c.tokens];
+            for (int t = 0; t < c.tokens; t++) {
+                sumErrors[t] = sumError(t, dtype, perToken);
+            }
             return flat -> {
-                long t = flat / logits.dim(1);
+                int t = (int) (flat / logits.dim(1));
                 long i = flat % logits.dim(1);
                 if (i >= c.columns || targets.getInt(t) == CrossEntropy.IGNORE) {
                     return 0;
@@ -138,8 +142,8 @@ interface CrossEntropyContract {
                 double d = logits.get(t, i) - max.get(t);
                 double p = StrictMath.exp(d) / sum.get(t);
                 double u = dtype.unitRoundoff();
-                double softmax = p * (u * (EXP - d + 2.01) + sumError(t, dtype, perToken));
-                double atTarget = p * (sumError(t, dtype, perToken) - d * DType.F64.unitRoundoff())
+                double softmax = p * (u * (EXP - d + 2.01) + sumErrors[t]);
+                double atTarget = p * (sumErrors[t] - d * DType.F64.unitRoundoff())
                         + u * (1 + TWICE) * Math.abs(p - 1) + 4 * DType.F64.unitRoundoff();
                 return scale.get(0) * (targets.getInt(t) == i ? atTarget : softmax);
             };
