@@ -51,7 +51,7 @@ public final class CudaBackend implements Backend {
     private static final int CONVERTED_PER_BLOCK = 2048;
     /** All that are used, so that they are compiled side by side. */
     private static final List<String> SOURCES = List.of("activation", "adamw", "embedding", "layernorm", "lightning",
-            "linear", "loss", "lrpe", "product", "rmsnorm", "srmsnorm", "tensor");
+            "lightning_tensor", "linear", "loss", "lrpe", "product", "rmsnorm", "srmsnorm", "tensor");
 
     private final Precision precision;
     private final Gpu gpu;
