@@ -1,5 +1,7 @@
 package org.transnormer.inference;
 
+import org.eclipse.collections.api.factory.primitive.IntObjectMaps;
+import org.eclipse.collections.api.map.primitive.MutableIntObjectMap;
 import org.transnormer.backend.Backend;
 import org.transnormer.model.Batch;
 import org.transnormer.model.DecodeState;
@@ -17,10 +19,8 @@ public final class RobustInference {
     private final TransNormer model;
     private final DecodeState state;
     private final Batch batch;
-    /** How many sequences the last decoding step had, and that step as a recording, if it was the second in a row. */
-    private int recordedCount;
-    private Runnable recorded;
-    private Tensor logits;
+    /** Decoding steps by their number of sequences. */
+    private final MutableIntObjectMap<Step> steps = IntObjectMaps.mutable.empty();
 
     /** @param slots how many sequences are kept at a time */
     public RobustInference(Backend backend, TransNormer model, int slots) {
@@ -74,9 +74,10 @@ public final class RobustInference {
             append(slots[i], tokens, i, 1);
         }
         batch.upload();
-        step(slots.length);
+        Step step = steps.getIfAbsentPutWithKey(slots.length, Step::new);
+        step.run();
         advance();
-        return backend.readable(logits);
+        return backend.readable(step.logits);
     }
 
     private void append(int slot, int[] tokens, int from, int count) {
@@ -95,24 +96,33 @@ public final class RobustInference {
         return token;
     }
 
-    /** One token of each of {@code count} sequences: what is enqueued depends on their number only. */
-    private void step(int count) {
-        if (recordedCount == count && recorded == null) {
-            recorded = backend.record(() -> enqueueStep(count));
-        } else if (recordedCount != count) {
-            recordedCount = count;
-            recorded = null;
-        }
-        if (recorded == null) {
-            enqueueStep(count);
-        } else {
-            recorded.run();
-        }
-    }
+    /** One token of each of some sequences: what is enqueued depends on their number only, so it can be recorded. */
+    private final class Step implements Runnable {
+        private final int count;
+        private Runnable recorded;
+        private Tensor logits;
 
-    private void enqueueStep(int count) {
-        model.forward(batch, state, Trace.NONE);
-        logits = model.logits(count, 0, count);
+        Step(int count) {
+            this.count = count;
+        }
+
+        /** At once the first time, which may allocate; recorded from the second on. */
+        @Override
+        public void run() {
+            if (recorded != null) {
+                recorded.run();
+            } else if (logits == null) {
+                enqueue();
+            } else {
+                recorded = backend.record(this::enqueue);
+                recorded.run();
+            }
+        }
+
+        private void enqueue() {
+            model.forward(batch, state, Trace.NONE);
+            logits = model.logits(count, 0, count);
+        }
     }
 
     private void forward() {
