@@ -2,7 +2,7 @@
 // No toolkit header is needed: the same text goes through NVRTC and through nvcc.
 #pragma once
 
-#define DEVICE __device__ __forceinline__
+#include "ptx.cuh"
 
 // ---- Element types ---------------------------------------------------------------------------------------------
 
@@ -16,11 +16,7 @@ DEVICE float to_float(float x) { return x; }
 DEVICE float to_float(bf16 x) { return __uint_as_float((unsigned)x.bits << 16); }
 
 /** a in the lower half and b in the upper, rounded to nearest, ties to even; NaN stays NaN, overflow is infinity. */
-DEVICE unsigned to_bf16_pair(float a, float b) {
-  unsigned pair;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(b), "f"(a));
-  return pair;
-}
+DEVICE unsigned to_bf16_pair(float a, float b) { return cvt_bf16x2(a, b); }
 
 template <class T>
 DEVICE T from_float(float x);
@@ -216,8 +212,7 @@ enum : int { GELU, RELU, ELU, SIGMOID, EXP, LEAK, ONE_PLUS_ELU, TWO_PLUS_ELU, SI
 
 /** n / d for d in [1, 2], good to 1.01 u, without the branches of a division of any numbers. */
 DEVICE float quotient(float n, float d) {
-  float r;
-  asm("rcp.approx.f32 %0, %1;" : "=f"(r) : "f"(d));
+  float r = rcp_approx(d);
   r = fmaf(fmaf(-d, r, 1.0f), r, r);
   const float q = n * r;
   return fmaf(fmaf(-d, q, n), r, q);

@@ -13,52 +13,20 @@ namespace hopper {
 
 // ---- numbers ----
 
-DEVICE float power2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-DEVICE float reciprocal(float x) {
-  float y;
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 /** Two bf16 of one word, the first in the low half. */
 DEVICE float low(unsigned pair) { return __uint_as_float(pair << 16); }
 
 DEVICE float high(unsigned pair) { return __uint_as_float(pair & 0xffff0000u); }
 
-/** Rounds to nearest even. */
-DEVICE unsigned packed(float first, float second) {
-  unsigned pair;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
-  return pair;
-}
-
 // ---- shared memory ----
-
-DEVICE unsigned shared(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
 
 /** Byte offset of 16-byte piece `piece` (0 .. 7) of row `row` in a tile 64 bf16 wide. */
 DEVICE unsigned swizzled(int row, int piece) { return row * 128 + ((piece ^ (row & 7)) << 4); }
 
-/** 16 bytes from global to shared memory; zeros where not valid (nothing is read then). */
-DEVICE void copy16(unsigned to, const void* from, bool valid) {
+/** As copy16, and the line of 256 bytes comes into the second-level cache: the rows of neighbours follow. */
+DEVICE void copy16_of_line(unsigned to, const void* from, bool valid) {
   asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;"
     :: "r"(to), "l"(from), "r"(valid ? 16 : 0) : "memory");
-}
-
-/** Four 8 x 8 matrices of bf16; lanes 8 i .. 8 i + 7 hold the addresses of the rows of matrix i. */
-DEVICE void load4(unsigned (&r)[4], unsigned address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-    : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
-}
-
-DEVICE void load4Transposed(unsigned (&r)[4], unsigned address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-    : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
 }
 
 DEVICE void store4(unsigned address, const unsigned (&r)[4]) {

@@ -51,13 +51,13 @@ constexpr float LOG2_E = 1.4426950408889634f;
 
 /** lambda^n, as a square so that what is below the normal range is not lost. */
 DEVICE float power(float rate, int n) {
-  float root = power2(-rate * n);
+  float root = ex2_approx_ftz(-rate * n);
   return root * root;
 }
 
 // ---- phi: SiLU or the identity. Callers branch once for a whole tile, so that its elements overlap. ----
 
-DEVICE float logistic(float x) { return reciprocal(1.0f + power2(-LOG2_E * x)); }
+DEVICE float logistic(float x) { return rcp_approx_ftz(1.0f + ex2_approx_ftz(-LOG2_E * x)); }
 
 template <int N>
 DEVICE void silu(float (&x)[N]) {
@@ -89,7 +89,7 @@ DEVICE void unpackAll(float (&x)[8], const unsigned (&words)[4]) {
 DEVICE void packAll(unsigned (&words)[4], const float* x) {
 #pragma unroll
   for (int i = 0; i < 4; i++) {
-    words[i] = packed(x[2 * i], x[2 * i + 1]);
+    words[i] = cvt_bf16x2(x[2 * i], x[2 * i + 1]);
   }
 }
 
@@ -152,7 +152,7 @@ DEVICE void copyTile(unsigned tile, const bf16* x, long long stride, int first, 
   }
 #pragma unroll
   for (int i = 0; i < 8; i++) {
-    copy16(to + i * 1024, from, (valid >> i & 1) != 0);
+    copy16_of_line(to + i * 1024, from, (valid >> i & 1) != 0);
     from += 8 * stride;
   }
 }
@@ -252,7 +252,7 @@ DEVICE void weightedTransposed(unsigned (&a)[4][4], unsigned tile, int block, fl
   unsigned at = tile + block * HALF_TILE + swizzled(token, piece);
 #pragma unroll
   for (int s = 0; s < 4; s++) {
-    load4Transposed(a[s], at + s * 2048);
+    ldmatrix_transposed(a[s], at + s * 2048);
   }
 #pragma unroll
   for (int s = 0; s < 4; s++) {
@@ -513,8 +513,8 @@ DEVICE void sweepResult(const L& layout, const Chunks<Mirrored>& chunks, const R
     unsigned weighted[4][4];
 #pragma unroll
     for (int i = 0; i < 8; i++) {
-      weighted[i >> 1][2 * (i & 1)] = packed(p[4 * i] * m[7 - i][0], p[4 * i + 1] * m[7 - i][1]);
-      weighted[i >> 1][2 * (i & 1) + 1] = packed(p[4 * i + 2] * m[8 - i][0], p[4 * i + 3] * m[8 - i][1]);
+      weighted[i >> 1][2 * (i & 1)] = cvt_bf16x2(p[4 * i] * m[7 - i][0], p[4 * i + 1] * m[7 - i][1]);
+      weighted[i >> 1][2 * (i & 1) + 1] = cvt_bf16x2(p[4 * i + 2] * m[8 - i][0], p[4 * i + 3] * m[8 - i][1]);
     }
     float y[64];
     wgmmaFence();
@@ -552,7 +552,7 @@ DEVICE void sweepResult(const L& layout, const Chunks<Mirrored>& chunks, const R
       for (int i = 0; i < 8; i++) {
         int piece = 2 * i + (lane >> 4);
         unsigned raw[4];
-        load4(raw, layout.tile(turn.at, result.raw) + (piece >> 3) * HALF_TILE + swizzled(matrixRow, piece & 7));
+        ldmatrix(raw, layout.tile(turn.at, result.raw) + (piece >> 3) * HALF_TILE + swizzled(matrixRow, piece & 7));
         float x[8];
         unpackAll(x, raw);
         timesSlope(y + 8 * i, x);
@@ -611,7 +611,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_forward_bf
     float* last, int count, int heads, int segmentLength, int activation) {
   extern __shared__ __align__(1024) unsigned char memory[];
   ForwardLayout layout;
-  layout.base = shared(memory);
+  layout.base = shared_address(memory);
   layout.barriers = layout.base + ForwardLayout::STAGING_AT;
   int head = blockIdx.x % heads;
   int index = blockIdx.x / heads;
@@ -658,7 +658,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_queries_bf
     long long gradientHeadStride, int count, int heads, int segmentLength, int activation) {
   extern __shared__ __align__(1024) unsigned char memory[];
   BackwardLayout layout;
-  layout.base = shared(memory);
+  layout.base = shared_address(memory);
   layout.barriers = layout.base + BackwardLayout::STAGING_AT;
   int head = blockIdx.x % heads;
   int index = blockIdx.x / heads;
@@ -703,7 +703,7 @@ extern "C" __global__ void __launch_bounds__(512, 1) lightning_hopper_keys_bf16(
     long long gradientHeadStride, float* dinitial, int count, int heads, int segmentLength, int activation) {
   extern __shared__ __align__(1024) unsigned char memory[];
   BackwardLayout layout;
-  layout.base = shared(memory);
+  layout.base = shared_address(memory);
   unsigned staging = layout.base + BackwardLayout::STAGING_AT;
   layout.barriers = staging + TILE;
   int head = blockIdx.x % heads;
@@ -829,11 +829,11 @@ extern "C" __global__ void __launch_bounds__(384, 1) lightning_hopper_totals_bf1
   if (blockIdx.y == 0 && !segment.last) {
     const Source sources[2] = {{&kMap, k + head * headStride, tokenStride},
       {&vMap, v + head * headStride, tokenStride}};
-    totals<false>(shared(memory), segment, rate, sources, head, mask, segmentStates + at, activation);
+    totals<false>(shared_address(memory), segment, rate, sources, head, mask, segmentStates + at, activation);
   } else if (blockIdx.y == 1 && !segment.first) {
     const Source sources[2] = {{&qMap, q + head * headStride, tokenStride},
       {&doutMap, dout + head * outHeadStride, outTokenStride}};
-    totals<true>(shared(memory), segment, rate, sources, head, nullptr, segmentGradients + at, activation);
+    totals<true>(shared_address(memory), segment, rate, sources, head, nullptr, segmentGradients + at, activation);
   }
 }
 

@@ -13,10 +13,7 @@
 namespace {
 
 DEVICE float rough_sigmoid(float x) {
-  float z, s;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(z) : "f"(-1.44269504f * x));
-  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(s) : "f"(1.0f + z));
-  return s;
+  return rcp_approx_ftz(1.0f + ex2_approx_ftz(-1.44269504f * x));
 }
 
 /**

@@ -23,11 +23,7 @@ constexpr int SUM_THREADS = 256;
 /** 16 bytes that are read once. */
 template <class T>
 DEVICE Pack<T> load_once(const T* p) {
-  Pack<T> x;
-  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(x.raw.x), "=r"(x.raw.y), "=r"(x.raw.z), "=r"(x.raw.w)
-      : "l"(p));
-  return x;
+  return {load_streaming(p)};
 }
 
 /** Of ROWS rows of w the piece that begins with column c; 0 beyond the row's end. */

@@ -58,36 +58,22 @@ DEVICE float exponential(float x) {
 
 /** e^x for a result that is rounded to bf16: good to (2 + 2 |x|) u. */
 DEVICE float rough_exponential(float x) {
-  float y;
-  asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
-  return y;
+  return ex2_approx(x * 1.44269504f);
 }
 
 // ---- The maximum -----------------------------------------------------------------------------------------------
-
-DEVICE float larger(float a, float b) {
-  float c;
-  asm("max.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
-  return c;
-}
-
-DEVICE unsigned larger_pair(unsigned a, unsigned b) {
-  unsigned c;
-  asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));
-  return c;
-}
 
 /** Of four floats. */
 DEVICE float largest(Pack<float> p) {
   float x[4];
   unpack(p, x);
-  return larger(larger(x[0], x[1]), larger(x[2], x[3]));
+  return max_nan(max_nan(x[0], x[1]), max_nan(x[2], x[3]));
 }
 
 /** Of eight bf16, two at a time. */
 DEVICE float largest(Pack<bf16> p) {
-  const unsigned pair = larger_pair(larger_pair(p.raw.x, p.raw.y), larger_pair(p.raw.z, p.raw.w));
-  return larger(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
+  const unsigned pair = max_nan_bf16x2(max_nan_bf16x2(p.raw.x, p.raw.y), max_nan_bf16x2(p.raw.z, p.raw.w));
+  return max_nan(__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u));
 }
 
 template <int THREADS>
@@ -126,14 +112,11 @@ DEVICE Pack<T> piece(const T* z, int count) {
 template <class T>
 DEVICE void fetch(const T* z, int count, Pack<T>* to) {
   if (count >= LANES<T> && aligned16(z)) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(z)
-                 : "memory");
+    copy16(shared_address(to), z, true);
   } else {
     *to = piece(z, count);
   }
 }
-
-DEVICE void await_fetched() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 DEVICE double exponentials(Pack<float> p, float m) {
   float x[4];
@@ -242,12 +225,12 @@ DEVICE void rows(const T* logits, long long logits_stride, const int* targets, l
       }
     };
     if constexpr (KEPT) {
-      await_fetched();
+      wait_copies();
     }
     float m = minus_infinity();
 #pragma unroll 4
     for (int i = threadIdx.x; i < pieces; i += THREADS) {
-      m = larger(m, largest(at(i)));
+      m = max_nan(m, largest(at(i)));
     }
     m = block_max<THREADS>(m, maxima);
     const int label = targets[t];

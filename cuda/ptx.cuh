@@ -1,0 +1,105 @@
+// The instructions that have no name in CUDA C++, each as a function, for compute capability 8.0 and later; those of 9.0
+// alone are in hopper.cuh. No toolkit header is needed.
+#pragma once
+
+#define DEVICE __device__ __forceinline__
+
+// ---- Arithmetic ------------------------------------------------------------------------------------------------
+
+/** a in the lower half and b in the upper, rounded to nearest bfloat16, ties to even; NaN stays NaN. */
+DEVICE unsigned cvt_bf16x2(float a, float b) {
+  unsigned pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(b), "f"(a));
+  return pair;
+}
+
+/** 1 / x, good to 1 ulp. */
+DEVICE float rcp_approx(float x) {
+  float y;
+  asm("rcp.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/** The same, denormals as zero. */
+DEVICE float rcp_approx_ftz(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/** 2^x, good to 2 ulp. */
+DEVICE float ex2_approx(float x) {
+  float y;
+  asm("ex2.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/** The same, denormals as zero. */
+DEVICE float ex2_approx_ftz(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/** The larger, NaN if one is NaN. */
+DEVICE float max_nan(float a, float b) {
+  float c;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b));
+  return c;
+}
+
+/** The same of two pairs of bfloat16. */
+DEVICE unsigned max_nan_bf16x2(unsigned a, unsigned b) {
+  unsigned c;
+  asm("max.NaN.bf16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));
+  return c;
+}
+
+// ---- Memory ----------------------------------------------------------------------------------------------------
+
+/** 16 bytes of global memory that no kernel writes and nobody reads again. */
+DEVICE uint4 load_streaming(const void* p) {
+  uint4 x;
+  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+      : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+      : "l"(p));
+  return x;
+}
+
+DEVICE unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
+
+/** 16 bytes from global to shared memory, or zeros there unless `real`; done when wait_copies() of this thread returns. */
+DEVICE void copy16(unsigned to, const void* from, bool real) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0) : "memory");
+}
+
+DEVICE void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// ---- Tensor cores ----------------------------------------------------------------------------------------------
+
+/** Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l mod 8 of matrix l / 8. */
+DEVICE void ldmatrix(unsigned (&r)[4], unsigned address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+
+/** The same, each matrix transposed. */
+DEVICE void ldmatrix_transposed(unsigned (&r)[4], unsigned address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+
+/**
+ * c += a b, a 16 x 16, b 16 x 8, c 16 x 8. Lane l has of c the rows l / 4 (c[0], c[1]) and l / 4 + 8 (c[2], c[3]),
+ * columns 2 (l mod 4) and the next.
+ */
+DEVICE void mma(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
