@@ -5,8 +5,11 @@ import org.transnormer.tensor.Tensor;
 /**
  * The ranks that share one model. Compositions call it between the partial and the apply phase of a two-phase
  * component, so no collective hides inside a twin. SPEC section 7.
+ *
+ * <p>Every rank makes the same calls in the same order, with tensors of the same shape and type, without gaps. A sum is
+ * added in the order of the ranks and rounded once to the tensor's type; every rank gets the same bits.
  */
-public sealed interface Communicator {
+public sealed interface Communicator permits Communicator.Single, InProcess {
 
     /** Number of ranks. */
     int size();
@@ -14,11 +17,39 @@ public sealed interface Communicator {
     /** This process's number, 0 to size() - 1. */
     int rank();
 
-    /** Replaces x on every rank by the sum over the ranks, added in rank order. */
+    /** Replaces x on every rank by the sum over the ranks. */
     void allReduceSum(Tensor x);
 
-    /** Replaces x on every rank by the elementwise maximum over the ranks. */
+    /** Replaces x on every rank by the elementwise maximum over the ranks; NaN where a rank has NaN. */
     void allReduceMax(Tensor x);
+
+    /** Replaces x on every rank by that of {@code root}. */
+    void broadcast(Tensor x, int root);
+
+    /**
+     * whole = the parts of all ranks one after the other along the first axis.
+     *
+     * @param part (n, ...); may be this rank's range of {@code whole}
+     * @param whole (size · n, ...)
+     */
+    void allGather(Tensor part, Tensor whole);
+
+    /**
+     * part = this rank's range, along the first axis, of the sum over the ranks of {@code whole}.
+     *
+     * @param whole (size · n, ...), not changed outside {@code part}
+     * @param part (n, ...); may be this rank's range of {@code whole}
+     */
+    void reduceScatterSum(Tensor whole, Tensor part);
+
+    /** Gives x to a rank that calls {@link #receive}, and waits until it has it: two ranks never both send first. */
+    void send(Tensor x, int to);
+
+    /** Replaces x by what a rank gives by {@link #send}. */
+    void receive(Tensor x, int from);
+
+    /** Returns when every rank has called it. */
+    void barrier();
 
     /** One rank: nothing to exchange. */
     static Communicator single() {
@@ -47,6 +78,42 @@ public sealed interface Communicator {
         @Override
         public void allReduceMax(Tensor x) {
             // the maximum over one rank is x
+        }
+
+        @Override
+        public void broadcast(Tensor x, int root) {
+            CollectiveArguments.rank("broadcast", root, 1);
+        }
+
+        @Override
+        public void allGather(Tensor part, Tensor whole) {
+            CollectiveArguments.parts("allGather", part, whole, 1);
+            if (!CollectiveArguments.same(part, whole)) {
+                whole.copyFrom(part);
+            }
+        }
+
+        @Override
+        public void reduceScatterSum(Tensor whole, Tensor part) {
+            CollectiveArguments.parts("reduceScatterSum", part, whole, 1);
+            if (!CollectiveArguments.same(part, whole)) {
+                part.copyFrom(whole);
+            }
+        }
+
+        @Override
+        public void send(Tensor x, int to) {
+            CollectiveArguments.other("send", to, 0, 1);
+        }
+
+        @Override
+        public void receive(Tensor x, int from) {
+            CollectiveArguments.other("receive", from, 0, 1);
+        }
+
+        @Override
+        public void barrier() {
+            // one rank waits for nobody
         }
     }
 }
