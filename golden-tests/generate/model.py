@@ -111,6 +111,9 @@ class Model:
             out["lm_head.weight"] = (self.vocabulary, d)
         return out
 
+    def embed(self, ids):
+        return F.embedding(ids, self.p["model.embed_tokens.weight"], padding_idx=self.padding) * self.scale
+
     def norm(self, name, x):
         if self.norm_type == "LAYERNORM":
             return F.layer_norm(x, x.shape[-1:], self.p[name + ".weight"], self.p[name + ".bias"], 1e-5)
@@ -129,7 +132,7 @@ class Model:
     def forward(self, ids, positions, attend, record=lambda name, x: None):
         """Logits (B, N, V) of tokens at positions (N); attend(layer, q, k, v) mixes them, all (B, H, N, ·)."""
         record("slope_rate", self.rates)
-        x = F.embedding(ids, self.p["model.embed_tokens.weight"], padding_idx=self.padding) * self.scale
+        x = self.embed(ids)
         record("act.embed", x)
         for i in range(self.layers):
             at, act = f"model.layers.{i}.", f"act.layers.{i}."
@@ -158,7 +161,7 @@ class Model:
             record(act + "out", x)
         x = self.norm("model.final_norm", x)
         record("act.final_norm", x)
-        return F.linear(x, self.p["model.embed_tokens.weight" if self.tied else "lm_head.weight"])
+        return self.linear("model.embed_tokens" if self.tied else "lm_head", x)
 
     def training(self, ids, mask=None, record=lambda name, x: None):
         """All tokens at once: o_t = Σ_{s ≤ t} e^(-r (t - s)) (q_t · k_s) v_s; a masked v counts as zero."""

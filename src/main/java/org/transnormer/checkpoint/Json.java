@@ -29,7 +29,7 @@ import org.transnormer.tokenizer.Utf8;
  * are Map (in file order), List, String, Boolean, null, Long and Double; an integer outside 64 bits or a number that is
  * not finite is refused. What is written depends on the value only.
  */
-final class Json {
+public final class Json {
     private static final int DEEPEST = 32;
     private static final String CURE = "get the file again from where it came from, or correct it";
     static final JsonFactory FACTORY = JsonFactory.builder()
@@ -56,7 +56,7 @@ final class Json {
      * @param largest more bytes than this are refused before anything is read
      * @throws InputException if it is not there, too large or not such an object
      */
-    static Map<String, Object> readObject(Path file, long largest) {
+    public static Map<String, Object> readObject(Path file, long largest) {
         long size = InputFiles.size(file);
         if (size > largest) {
             throw InputFiles.bad(file, "has %,d bytes; at most %,d are read".formatted(size, largest), CURE);

@@ -44,6 +44,7 @@ public final class GoldenCase implements AutoCloseable {
     private final int prompt;
     private final List<String> names = new ArrayList<>();
     private final List<String> notes = new ArrayList<>();
+    private final PlainBf16 plainBf16;
 
     private GoldenCase(GoldenFiles files) {
         this.files = files;
@@ -66,6 +67,7 @@ public final class GoldenCase implements AutoCloseable {
             }
         }
         checkOthers(items);
+        plainBf16 = PlainBf16.beside(files.paths(), names);
     }
 
     /**
@@ -152,6 +154,11 @@ public final class GoldenCase implements AutoCloseable {
             }
         }
         return null;
+    }
+
+    /** Errors of plain PyTorch in bf16, or null where no file beside these tells them. */
+    PlainBf16 plainBf16() {
+        return plainBf16;
     }
 
     @Override

@@ -110,6 +110,11 @@ final class GoldenFiles implements AutoCloseable {
         return holder(tensor).read(stored(tensor), memory, MemoryKind.DATA, dtype);
     }
 
+    /** The files themselves. */
+    List<Path> paths() {
+        return files.stream().map(Safetensors::file).toList();
+    }
+
     /** Says what is wrong with the case. */
     InputException bad(String what, String cure) {
         return new InputException(files.stream().map(f -> f.file().toString()).collect(Collectors.joining(" + ")), what,

@@ -14,6 +14,8 @@ sealed interface GoldenTolerance {
     Absolute F64 = new Absolute(1e-6, 1e-6, 2e-6, true);
     /** A run in F32 of a model that does not magnify rounding errors. */
     Absolute F32 = new Absolute(5e-5, 2e-5, 2e-5, false);
+    /** How much larger than another's an error of a run in BF16 may be. */
+    double BESIDE = 1.2;
 
     /** Bound on |got - want| of each element. */
     LongToDoubleFunction allowed(String name, Tensor want);
@@ -113,14 +115,12 @@ sealed interface GoldenTolerance {
     }
 
     /**
-     * No worse than another run of the same types: its RMS error on each tensor times {@link #FACTOR}, and no element
+     * No worse than the spec in the same types: its RMS error on each tensor times {@link #BESIDE}, and no element
      * further off than twice its worst.
      *
-     * @param peer the other run
+     * @param peer the spec's run
      */
-    record Beside(GoldenRun peer) implements GoldenTolerance {
-        static final double FACTOR = 1.2;
-
+    record BesideSpec(GoldenRun peer) implements GoldenTolerance {
         @Override
         public LongToDoubleFunction allowed(String name, Tensor want) {
             Tensor other = peer.output(name);
@@ -133,7 +133,26 @@ sealed interface GoldenTolerance {
         public double rms(String name, Tensor want, double allowed) {
             Tensor other = peer.output(name);
             double errors = GoldenTolerance.rms(want.size(), i -> other.getFlat(i) - want.getFlat(i));
-            return allowed > 0 ? FACTOR * errors / allowed : 1;
+            return allowed > 0 ? BESIDE * errors / allowed : 1;
+        }
+    }
+
+    /**
+     * No worse than plain PyTorch in bf16: its RMS error on each tensor times {@link #BESIDE}, or that of the worst of
+     * its runs where this is more, and no element further off than the worst of all its runs times the same factor.
+     *
+     * @param plain PyTorch's errors
+     */
+    record BesidePyTorch(PlainBf16 plain) implements GoldenTolerance {
+        @Override
+        public LongToDoubleFunction allowed(String name, Tensor want) {
+            double largest = BESIDE * plain.errors(name).largest();
+            return _ -> largest;
+        }
+
+        @Override
+        public double rms(String name, Tensor want, double allowed) {
+            return allowed > 0 ? plain.errors(name).allowedRms() / allowed : 1;
         }
     }
 
