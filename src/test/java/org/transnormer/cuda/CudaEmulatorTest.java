@@ -1,0 +1,60 @@
+package org.transnormer.cuda;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.DynamicTest;
+import org.junit.jupiter.api.TestFactory;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import org.transnormer.testing.TestRun;
+
+/**
+ * The CUDA backend where there is no GPU: its twins, models, training and decoding on kernels that an emulator runs on the
+ * CPU. It does not show what the machine's arithmetic, memory order and time are; the tests tagged "gpu" do. Native
+ * libraries stay in a process until it ends, so the tests run in one of their own.
+ */
+@EnabledOnOs(OS.LINUX)
+class CudaEmulatorTest {
+    private static final List<String> CLASSES = List.of(
+            "org.transnormer.activation.ActivationCudaTest", "org.transnormer.activation.ActivationCudaBf16Test",
+            "org.transnormer.lrpe.LrpeCudaTest", "org.transnormer.lrpe.LrpeCudaBf16Test",
+            "org.transnormer.product.ProductCudaTest", "org.transnormer.product.ProductCudaBf16Test",
+            "org.transnormer.golden.OfficialGoldenCudaTest", "org.transnormer.inference.RobustInferenceCudaTest");
+
+    @TempDir
+    Path folder;
+
+    @TestFactory
+    Stream<DynamicTest> everyTestPassesOnTheEmulator() throws IOException, InterruptedException {
+        Optional<String> obstacle = CudaEmulator.build(folder);
+        assumeTrue(obstacle.isEmpty(), obstacle.orElse(""));
+        String output = run();
+        // A native crash ends the process before it counts.
+        assertThat(output).containsPattern("(?m)^\\d+ passed, \\d+ failed");
+        List<String> lines = output.lines().filter(line -> line.matches("(ok  |FAIL|skip) .*")).toList();
+        assertThat(lines).hasSizeGreaterThan(CLASSES.size());
+        return lines.stream().map(line -> DynamicTest.dynamicTest(line.substring(5), () -> assertThat(line)
+                .as(output).startsWith("ok")));
+    }
+
+    private String run() throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>(List.of(
+                Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:Tier3DelayOn=10000",
+                "-XX:+UseSerialGC", "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED",
+                "-Dtnl.requireGpu=true", "-Dtnl.cuda.path=" + folder, "-Dtnl.cache=" + folder.resolve("cache"), "-cp",
+                System.getProperty("java.class.path"), TestRun.class.getName()));
+        command.addAll(CLASSES);
+        Path output = folder.resolve("output");
+        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output.toFile()).start().waitFor();
+        return Files.readString(output);
+    }
+}
