@@ -126,11 +126,6 @@ public final class EmbeddingCuda implements Embedding {
     }
 
     @Override
-    public void reserve(long tokens, long rows, long width) {
-        workspace.reserve(Scratch.bytes(tokens, rows, width));
-    }
-
-    @Override
     public void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable) {
         EmbeddingArguments.backward(ids, dy, dtable);
         EmbeddingArguments.type("dy", dy, DType.F32, DType.BF16);
@@ -170,5 +165,10 @@ public final class EmbeddingCuda implements Embedding {
                     .set(2, DevicePtr.of(dtable)).set(3, dtable.stride(0)).set(4, at.partials)
                     .set(5, at.partialStride).set(6, width).on(gpu.stream());
         }
+    }
+
+    @Override
+    public void reserve(long tokens, long rows, long width) {
+        workspace.reserve(Scratch.bytes(tokens, rows, width));
     }
 }

@@ -1,5 +1,6 @@
 package org.transnormer.lightning;
 
+import java.util.Arrays;
 import org.transnormer.activation.Activation;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.lrpe.Lrpe;
@@ -129,6 +130,10 @@ public final class ComposedAttention implements FeatureAttention {
                 && (!gradients || dDoubledQ != null);
         if (bound) {
             return;
+        }
+        if (scratch[0] != null && scratch[0].dtype() != q.dtype()) {
+            Arrays.fill(scratch, null);
+            dtype = q.dtype();
         }
         grow(q.dtype(), q.size(), withLrpe, gradients);
         commit();

@@ -25,10 +25,31 @@ import org.transnormer.testing.TestRun;
 @EnabledOnOs(OS.LINUX)
 class CudaEmulatorTest {
     private static final List<String> CLASSES = List.of(
-            "org.transnormer.activation.ActivationCudaTest", "org.transnormer.activation.ActivationCudaBf16Test",
-            "org.transnormer.lrpe.LrpeCudaTest", "org.transnormer.lrpe.LrpeCudaBf16Test",
-            "org.transnormer.product.ProductCudaTest", "org.transnormer.product.ProductCudaBf16Test",
-            "org.transnormer.golden.OfficialGoldenCudaTest", "org.transnormer.inference.RobustInferenceCudaTest");
+            "org.transnormer.activation.ActivationCudaTest",
+            "org.transnormer.activation.ActivationCudaBf16Test",
+            "org.transnormer.adamw.AdamWCudaTest",
+            "org.transnormer.adamw.GradientNormCudaTest",
+            "org.transnormer.embedding.EmbeddingCudaTest",
+            "org.transnormer.golden.OfficialGoldenCudaTest",
+            "org.transnormer.inference.RobustInferenceCudaTest",
+            "org.transnormer.lightning.FeatureAttentionCudaTest",
+            "org.transnormer.lightning.LightningCudaTest",
+            "org.transnormer.lightning.LightningCudaBf16Test",
+            "org.transnormer.lightning.LightningCudaTensorTest",
+            "org.transnormer.linear.LinearCudaTest",
+            "org.transnormer.loss.CrossEntropyCudaTest",
+            "org.transnormer.lrpe.LrpeCudaTest",
+            "org.transnormer.lrpe.LrpeCudaBf16Test",
+            "org.transnormer.product.ProductCudaTest",
+            "org.transnormer.product.ProductCudaBf16Test",
+            "org.transnormer.srmsnorm.LayerNormCudaTest",
+            "org.transnormer.srmsnorm.LayerNormCudaBf16Test",
+            "org.transnormer.srmsnorm.RmsNormCudaTest",
+            "org.transnormer.srmsnorm.RmsNormCudaBf16Test",
+            "org.transnormer.srmsnorm.SrmsNormCudaTest",
+            "org.transnormer.srmsnorm.SrmsNormCudaBf16Test",
+            "org.transnormer.train.RecomputeTest",
+            "org.transnormer.train.ResumeTest");
 
     @TempDir
     Path folder;
