@@ -2,10 +2,12 @@ package org.transnormer.backend;
 
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Function;
 import org.transnormer.cuda.DeviceMemory;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.tensor.PlanMemory;
 
@@ -66,7 +68,7 @@ public enum BackendKind {
         return switch (this) {
             case SCALAR -> new ScalarBackend(precision, new HostMemory());
             case VECTOR -> new VectorBackend(precision, new HostMemory(), threads);
-            case CUDA -> openCuda(precision, plan);
+            case CUDA -> openCuda(precision, gpu -> new DeviceMemory(gpu.stream(), plan));
         };
     }
 
@@ -75,14 +77,14 @@ public enum BackendKind {
         return switch (this) {
             case SCALAR -> new ScalarBackend(precision, new PlanMemory());
             case VECTOR -> new VectorBackend(precision, new PlanMemory(), threads);
-            case CUDA -> new CudaBackend(precision, Gpu.open(), new PlanMemory(DeviceMemory.ALIGNMENT));
+            case CUDA -> openCuda(precision, _ -> new PlanMemory(DeviceMemory.ALIGNMENT));
         };
     }
 
-    private static Backend openCuda(Precision precision, MemoryPlan plan) {
+    private static Backend openCuda(Precision precision, Function<Gpu, Memory> memory) {
         Gpu gpu = Gpu.open();
         try {
-            return new CudaBackend(precision, gpu, new DeviceMemory(gpu.stream(), plan));
+            return new CudaBackend(precision, gpu, memory.apply(gpu));
         } catch (RuntimeException e) {
             gpu.close();
             throw e;

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.Mark;
 import org.transnormer.backend.Precision;
 import org.transnormer.decay.DecaySchedule;
 import org.transnormer.decay.DecayTemperature;
@@ -57,14 +58,13 @@ public record AttentionBench(int heads, int headDim) {
                 Runnable forward =
                         () -> backend.lightning().forward(q.slice(0, 0, n), k.slice(0, 0, n), v.slice(0, 0, n), rates,
                                 sequences, null, null, o.slice(0, 0, n), null);
-                calls.add(forward);
-                calls.add(() -> {
+                calls.add(finished(backend, forward));
+                calls.add(finished(backend, () -> {
                     forward.run();
                     backend.lightning().backward(q.slice(0, 0, n), k.slice(0, 0, n), v.slice(0, 0, n), rates, sequences,
-                            null,
-                            null, dout.slice(0, 0, n), null, dq.slice(0, 0, n), dk.slice(0, 0, n), dv.slice(0, 0, n),
-                            null);
-                });
+                            null, null, dout.slice(0, 0, n), null, dq.slice(0, 0, n), dk.slice(0, 0, n),
+                            dv.slice(0, 0, n), null);
+                }));
             }
             List<Timing> timings = Timing.inTurns(seconds, calls);
             List<Result> results = new ArrayList<>();
@@ -76,11 +76,22 @@ public record AttentionBench(int heads, int headDim) {
         }
     }
 
+    /** The call, and the wait for what it enqueued. */
+    private static Runnable finished(Backend backend, Runnable call) {
+        return () -> {
+            call.run();
+            Mark end = backend.mark();
+            end.nanosSince(end);
+            end.release();
+        };
+    }
+
     private static Sequences sequences(Backend backend, long length, long count) {
         Sequences sequences = Sequences.allocate(backend.memory(), Math.toIntExact(count), count * length);
         for (long i = 0; i < count; i++) {
             sequences.add(length, 0, Sequences.NO_SLOT);
         }
+        sequences.upload();
         return sequences;
     }
 

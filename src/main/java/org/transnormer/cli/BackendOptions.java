@@ -100,6 +100,14 @@ final class BackendOptions {
         }
     }
 
+    /** What a command is about: used where no other backend was asked for. */
+    void prefer(BackendKind own) {
+        if (choice == null || choice == Choice.AUTO) {
+            kind = own;
+            reason = "the one that this is about";
+        }
+    }
+
     /** Which backend runs, and why. */
     String describe(Backend backend) {
         return "backend: %s; %s".formatted(backend.describe(), reason);

@@ -46,6 +46,7 @@ final class BenchGemmCommand implements Callable<Integer> {
 
     @Override
     public Integer call() {
+        options.backend().prefer(BackendKind.VECTOR);
         if (options.backend().kind() != BackendKind.VECTOR) {
             throw new IllegalArgumentException("bench gemm measures the vector backend only");
         }

@@ -32,6 +32,7 @@ public record Device(int ordinal, int handle, String name, int major, int minor,
         peaks.put("H100 PCIe", 756.0);
         peaks.put("H100 NVL", 835.0);
         peaks.put("H100", 989.4);
+        peaks.put("H200 NVL", 835.0);
         peaks.put("H200", 989.4);
         peaks.put("GH200", 989.4);
         peaks.put("A100", 311.9);

@@ -92,10 +92,11 @@ public final class Gpu implements AutoCloseable {
         try {
             return code.join();
         } catch (CompletionException e) {
-            if (e.getCause() instanceof RuntimeException cause) {
-                throw cause;
+            switch (e.getCause()) {
+                case RuntimeException cause -> throw cause;
+                case Error cause -> throw cause;
+                default -> throw e;
             }
-            throw e;
         }
     }
 

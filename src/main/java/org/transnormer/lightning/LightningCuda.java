@@ -64,6 +64,7 @@ public final class LightningCuda implements LightningAttention {
             Sequences sequences, Tensor mask, Tensor initial, Tensor o, Tensor last) {
         LightningArguments.forward(q, k, v, theta, rates, sequences, mask, initial, o, last);
         checkTypes(q, k, v, o, rates, initial, last);
+        checkTheta(theta);
         step.run(q, k, v, f, theta, rates, sequences, mask, initial, o, last);
     }
 
@@ -89,6 +90,9 @@ public final class LightningCuda implements LightningAttention {
         LightningArguments.backward(q, k, v, rates, sequences, mask, initial, dout, dlast, dq, dk, dv, dinitial);
         checkTypes(q, k, v, dout, rates, initial, dlast);
         checkTypes(q, dq, dk, dv, rates, dinitial, null);
+        if (sequences.count() == 0) {
+            return;
+        }
         if (hopper != null && hopper.coversBackward(q, k, v, f, sequences, dout, dq, dk, dv)) {
             hopper.backward(q, k, v, f, rates, sequences, mask, initial, dout, dlast, dq, dk, dv, dinitial);
             return;
@@ -116,9 +120,22 @@ public final class LightningCuda implements LightningAttention {
         return sequences.tokens() > sequences.count();
     }
 
+    /** The kernel has room for the doubled channels of one head, and rows of θ one after the other. */
+    static void checkTheta(Tensor theta) {
+        if (theta == null) {
+            return;
+        }
+        if (theta.dtype() != DType.F32 || !theta.isContiguous()) {
+            throw new IllegalArgumentException(theta + ": rates of LRPE are F32 here, without gaps");
+        }
+        if (2 * theta.dim(1) > MOST_CHANNELS) {
+            throw new IllegalArgumentException("%s: LRPE makes twice as many channels, of which there are at most %d"
+                    .formatted(theta, MOST_CHANNELS));
+        }
+    }
+
     private static void checkTypes(Tensor first, Tensor second, Tensor third, Tensor output, Tensor rates,
-            Tensor before,
-            Tensor after) {
+            Tensor before, Tensor after) {
         DType type = first.dtype();
         for (Tensor x : new Tensor[] {first, second, third, output}) {
             if (x.dtype() != type || type != DType.F32 && type != DType.BF16) {
