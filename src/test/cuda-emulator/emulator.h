@@ -106,10 +106,20 @@ inline void** arguments;
 inline int threads, alive, current, arrived, barrier;
 /** Turns since a thread last came further. */
 inline long idle;
+/** Whose turn follows: the next thread or the one before, by turns of blocks, so that no order is relied upon. */
+inline int direction = -1;
 
 inline void become(int i) {
   current = i;
   threadIdx = {i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y)};
+}
+
+/** The thread whose turn it is after one. */
+inline int after(int i) {
+  do {
+    i = (i + direction + threads) % threads;
+  } while (fibers[i].done);
+  return i;
 }
 
 inline void yield() {
@@ -119,10 +129,7 @@ inline void yield() {
     abort();
   }
   const int from = current;
-  int to = from;
-  do {
-    to = to + 1 == threads ? 0 : to + 1;
-  } while (fibers[to].done);
+  const int to = after(from);
   if (to != from) {
     become(to);
     emulator_switch(&fibers[from].stack_pointer, fibers[to].stack_pointer);
@@ -148,10 +155,7 @@ inline void run_fiber() {
   if (arrived == alive) {
     release_barrier();
   }
-  int to = from;
-  do {
-    to = to + 1 == threads ? 0 : to + 1;
-  } while (fibers[to].done);
+  const int to = after(from);
   become(to);
   void* unused;
   emulator_switch(&unused, fibers[to].stack_pointer);
@@ -180,8 +184,10 @@ inline void run_block() {
       warps[i / 32] = Warp{lanes == 32 ? ~0u : (1u << lanes) - 1, 0, 0, {0, 0}, {}};
     }
   }
-  become(0);
-  emulator_switch(&launcher, fibers[0].stack_pointer);
+  direction = -direction;
+  const int first = direction > 0 ? 0 : threads - 1;
+  become(first);
+  emulator_switch(&launcher, fibers[first].stack_pointer);
 }
 
 inline void run(const char* name, void (*kernel)(void**), dim3 grid, dim3 block, void** values) {
