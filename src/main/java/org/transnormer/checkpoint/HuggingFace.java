@@ -100,9 +100,9 @@ public final class HuggingFace implements AutoCloseable {
         return weights.holder(name).entry(name);
     }
 
-    /** As {@link Safetensors#view}. */
+    /** As {@link Safetensors#view}; a tied embedding is found under either name. */
     public Tensor view(String name) {
-        return weights.holder(name).view(name);
+        return weights.holder(inFile(name)).view(inFile(name));
     }
 
     /**

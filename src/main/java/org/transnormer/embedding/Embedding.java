@@ -25,6 +25,22 @@ public interface Embedding {
     void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable);
 
     /**
+     * As {@link #forward}, of the rows [first, first + V) of a larger table: y_t = 0 where another rank has the row, so
+     * that the ranks' results add up to the whole's. SPEC section 7.
+     *
+     * @param table (V, d)
+     */
+    void forwardPart(Tensor ids, long first, Tensor table, double scale, Tensor y);
+
+    /**
+     * As {@link #backward}, of the rows [first, first + V) of a larger table; tokens of other rows add nothing.
+     *
+     * @param padding number in the whole table of the padding token, or {@link #NO_PADDING}
+     * @param dtable (V, d)
+     */
+    void backwardPart(Tensor ids, long first, Tensor dy, double scale, int padding, Tensor dtable);
+
+    /**
      * Announces backwards of up to this many tokens, so that scratch memory is planned and taken before the first step.
      *
      * @param tokens largest T

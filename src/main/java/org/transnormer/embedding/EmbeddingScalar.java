@@ -9,11 +9,7 @@ public final class EmbeddingScalar implements Embedding {
     public void forward(Tensor ids, Tensor table, double scale, Tensor y) {
         EmbeddingArguments.forward(ids, table, y);
         Embedding.checkIds(ids, table.dim(0));
-        for (long t = 0; t < ids.dim(0); t++) {
-            for (long j = 0; j < table.dim(1); j++) {
-                y.set(t, j, scale * table.get(ids.getInt(t), j));
-            }
-        }
+        forwardPart(ids, 0, table, scale, y);
     }
 
     @Override
@@ -31,15 +27,33 @@ public final class EmbeddingScalar implements Embedding {
     public void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable) {
         EmbeddingArguments.backward(ids, dy, dtable);
         Embedding.checkIds(ids, dtable.dim(0));
+        backwardPart(ids, 0, dy, scale, padding, dtable);
+    }
+
+    @Override
+    public void forwardPart(Tensor ids, long first, Tensor table, double scale, Tensor y) {
+        EmbeddingArguments.forward(ids, table, y);
+        for (long t = 0; t < ids.dim(0); t++) {
+            long i = ids.getInt(t) - first;
+            boolean here = i >= 0 && i < table.dim(0);
+            for (long j = 0; j < table.dim(1); j++) {
+                y.set(t, j, here ? scale * table.get(i, j) : 0);
+            }
+        }
+    }
+
+    @Override
+    public void backwardPart(Tensor ids, long first, Tensor dy, double scale, int padding, Tensor dtable) {
+        EmbeddingArguments.backward(ids, dy, dtable);
         double[] sum = new double[Math.toIntExact(dtable.dim(0))];
         for (long j = 0; j < dtable.dim(1); j++) {
             for (int i = 0; i < sum.length; i++) {
                 sum[i] = dtable.get(i, j);
             }
             for (long t = 0; t < ids.dim(0); t++) {
-                int i = ids.getInt(t);
-                if (i != padding) {
-                    sum[i] += scale * dy.get(t, j);
+                long i = ids.getInt(t) - first;
+                if (ids.getInt(t) != padding && i >= 0 && i < sum.length) {
+                    sum[(int) i] += scale * dy.get(t, j);
                 }
             }
             for (int i = 0; i < sum.length; i++) {

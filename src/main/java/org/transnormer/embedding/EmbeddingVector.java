@@ -29,31 +29,48 @@ public final class EmbeddingVector implements Embedding {
 
     @Override
     public void forward(Tensor ids, Tensor table, double scale, Tensor y) {
-        eachRow(ids, table, y, (x, xAt, out, at, d) -> scale(x, xAt, (float) scale, out, at, d),
-                (x, xAt, out, at, d) -> scaleBf16(x, xAt, (float) scale, out, at, d));
+        EmbeddingArguments.forward(ids, table, y);
+        Embedding.checkIds(ids, table.dim(0));
+        forwardPart(ids, 0, table, scale, y);
     }
 
     @Override
     public void add(Tensor ids, Tensor table, Tensor y) {
-        eachRow(ids, table, y, (x, xAt, out, at, d) -> add(x, xAt, 1, out, at, d), EmbeddingVector::addBf16);
+        EmbeddingArguments.forward(ids, table, y);
+        Embedding.checkIds(ids, table.dim(0));
+        eachRow(ids, 0, table, y, (x, xAt, out, at, d) -> add(x, xAt, 1, out, at, d), EmbeddingVector::addBf16);
     }
 
     @Override
     public void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable) {
         EmbeddingArguments.backward(ids, dy, dtable);
         Embedding.checkIds(ids, dtable.dim(0));
+        backwardPart(ids, 0, dy, scale, padding, dtable);
+    }
+
+    @Override
+    public void forwardPart(Tensor ids, long first, Tensor table, double scale, Tensor y) {
+        EmbeddingArguments.forward(ids, table, y);
+        eachRow(ids, first, table, y, (x, xAt, out, at, d) -> scale(x, xAt, (float) scale, out, at, d),
+                (x, xAt, out, at, d) -> scaleBf16(x, xAt, (float) scale, out, at, d));
+    }
+
+    @Override
+    public void backwardPart(Tensor ids, long first, Tensor dy, double scale, int padding, Tensor dtable) {
+        EmbeddingArguments.backward(ids, dy, dtable);
         EmbeddingArguments.type("dy", dy, DType.F32);
         EmbeddingArguments.type("dtable", dtable, DType.F32);
         long tokens = ids.dim(0);
+        long rows = dtable.dim(0);
         long width = dtable.dim(1);
         workers.run(Math.ceilDiv(width, COLUMNS), (task, worker) -> {
-            long first = task * COLUMNS;
-            long columns = Math.min(COLUMNS, width - first);
+            long column = task * COLUMNS;
+            long columns = Math.min(COLUMNS, width - column);
             for (long t = 0; t < tokens; t++) {
-                int i = ids.getInt(t);
-                if (i != padding) {
-                    add(dy.segment(), dy.byteOffset() + 4 * (t * dy.stride(0) + first), (float) scale,
-                            dtable.segment(), dtable.byteOffset() + 4 * (i * dtable.stride(0) + first), columns);
+                long i = ids.getInt(t) - first;
+                if (ids.getInt(t) != padding && i >= 0 && i < rows) {
+                    add(dy.segment(), dy.byteOffset() + 4 * (t * dy.stride(0) + column), (float) scale,
+                            dtable.segment(), dtable.byteOffset() + 4 * (i * dtable.stride(0) + column), columns);
                 }
             }
         });
@@ -65,10 +82,8 @@ public final class EmbeddingVector implements Embedding {
         void run(MemorySegment table, long from, MemorySegment y, long to, long d);
     }
 
-    /** Takes the table's row of each token, F32 or BF16, to the token's row of y. */
-    private void eachRow(Tensor ids, Tensor table, Tensor y, RowOperation f32, RowOperation bf16) {
-        EmbeddingArguments.forward(ids, table, y);
-        Embedding.checkIds(ids, table.dim(0));
+    /** Takes the table's row of each token, F32 or BF16, to the token's row of y, which is zero where there is none. */
+    private void eachRow(Tensor ids, long first, Tensor table, Tensor y, RowOperation f32, RowOperation bf16) {
         EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
         EmbeddingArguments.type("y", y, DType.F32);
         RowOperation operation = table.dtype() == DType.F32 ? f32 : bf16;
@@ -78,10 +93,22 @@ public final class EmbeddingVector implements Embedding {
         workers.run(Rows.tasks(tokens, y.dim(1)), (task, worker) -> {
             long end = Math.min(tokens, (task + 1) * rows);
             for (long t = task * rows; t < end; t++) {
-                operation.run(table.segment(), bytes * (table.offset() + ids.getInt(t) * table.stride(0)), y.segment(),
-                        y.byteOffset() + 4 * t * y.stride(0), y.dim(1));
+                long i = ids.getInt(t) - first;
+                long at = y.byteOffset() + 4 * t * y.stride(0);
+                if (i >= 0 && i < table.dim(0)) {
+                    operation.run(table.segment(), bytes * (table.offset() + i * table.stride(0)), y.segment(), at,
+                            y.dim(1));
+                } else {
+                    zero(y.segment(), at, y.dim(1));
+                }
             }
         });
+    }
+
+    private static void zero(MemorySegment y, long at, long count) {
+        for (long j = 0; j < count; j++) {
+            y.set(Simd.ELEMENT, at + 4 * j, 0);
+        }
     }
 
     /** y = scale · x. */

@@ -1,5 +1,8 @@
 package org.transnormer.model;
 
+import java.lang.foreign.Arena;
+import org.transnormer.parallel.Shard;
+import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -8,12 +11,13 @@ import org.transnormer.tensor.Tensor;
  * @param group where it lies
  * @param name as in a checkpoint
  * @param initialisation how a new model fills it
+ * @param shard which part of the whole parameter this is, under tensor parallelism
  * @param offset first element in the group's buffers
- * @param exported rows that a checkpoint holds; the others, padding of the vocabulary, are zero
+ * @param exported rows that are in a checkpoint; the others, padding of the vocabulary, are zero
  * @param shape in memory
  */
-public record Parameter(ParameterGroup group, String name, Initialisation initialisation, long offset, long exported,
-        long[] shape) {
+public record Parameter(ParameterGroup group, String name, Initialisation initialisation, Shard shard, long offset,
+        long exported, long[] shape) {
 
     /** How a new model fills a parameter. */
     public enum Initialisation {
@@ -51,7 +55,24 @@ public record Parameter(ParameterGroup group, String name, Initialisation initia
         return of(group.gradient()).named("grad." + name);
     }
 
-    /** The part of one of the group's buffers that a checkpoint holds. */
+    /**
+     * Takes this rank's part of the whole parameter.
+     *
+     * @param whole as a checkpoint holds it, in host memory
+     */
+    public void takeFrom(Tensor whole) {
+        if (value().storage() instanceof Storage.Device) {
+            try (Arena temporary = Arena.ofConfined()) {
+                Tensor onHost = Tensor.allocate(temporary, name, group.dtype(), shape);
+                shard.take(whole, onHost);
+                value().copyFrom(onHost);
+            }
+        } else {
+            shard.take(whole, value());
+        }
+    }
+
+    /** The part of one of the group's buffers that is in a checkpoint. */
     public Tensor exported(Tensor flat) {
         return of(flat).slice(0, 0, exported);
     }

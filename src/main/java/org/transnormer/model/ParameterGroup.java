@@ -2,6 +2,7 @@ package org.transnormer.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.transnormer.parallel.Shard;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.MemoryKind;
@@ -16,6 +17,7 @@ public final class ParameterGroup {
     private static final long ALIGNMENT = 32;
 
     private final String name;
+    private final ShardTable shards;
     private final DType dtype;
     private final DType gradientType;
     private final boolean decays;
@@ -25,26 +27,32 @@ public final class ParameterGroup {
     private Tensor gradient;
 
     /**
+     * @param shards how parameters are split over ranks
      * @param dtype type that the model computes with
      * @param gradientType type of gradient, master weights and moments
      * @param decays whether AdamW's weight decay applies
      */
-    ParameterGroup(String name, DType dtype, DType gradientType, boolean decays) {
+    ParameterGroup(String name, ShardTable shards, DType dtype, DType gradientType, boolean decays) {
         this.name = name;
+        this.shards = shards;
         this.dtype = dtype;
         this.gradientType = gradientType;
         this.decays = decays;
     }
 
-    /** Reserves a range; rows beyond {@code exported} are padding inside. */
+    /**
+     * Reserves a range for this rank's part of a parameter.
+     *
+     * @param exported rows of the whole that a checkpoint holds; those beyond are padding inside
+     * @param shape of the whole
+     */
     Parameter add(String parameterName, Parameter.Initialisation initialisation, long exported, long... shape) {
-        Parameter p = new Parameter(this, parameterName, initialisation, size, exported, shape.clone());
+        Shard shard = shards.of(parameterName);
+        long[] part = shard.part(shape);
+        long rows = exported == shape[0] ? part[0] : Math.clamp(exported - shard.rank() * part[0], 0, part[0]);
+        Parameter p = new Parameter(this, parameterName, initialisation, shard, size, rows, part);
         parameters.add(p);
-        long elements = 1;
-        for (long n : shape) {
-            elements *= n;
-        }
-        size = Math.ceilDiv(size + elements, ALIGNMENT) * ALIGNMENT;
+        size = Math.ceilDiv(size + p.elements(), ALIGNMENT) * ALIGNMENT;
         return p;
     }
 

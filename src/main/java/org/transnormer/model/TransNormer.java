@@ -1,14 +1,13 @@
 package org.transnormer.model;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.Precision;
-import org.transnormer.embedding.Embedding;
 import org.transnormer.gla.Gla;
 import org.transnormer.gla.GlaBuffers;
 import org.transnormer.head.HeadLoss;
-import org.transnormer.lightning.Sequences;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.sglu.Sglu;
 import org.transnormer.sglu.SgluBuffers;
@@ -45,9 +44,11 @@ public final class TransNormer {
     private final Communicator communicator;
     private final ModelConfig config;
     private final Weights weights;
+    private final ShardTable shards;
     private final boolean training;
     private final long maxTokens;
     private final Buffer embedded;
+    private final InputEmbedding input;
     private final List<Block> blocks = new ArrayList<>();
     private final NormLayer finalNorm;
     private final Buffer finalStatistics;
@@ -64,6 +65,7 @@ public final class TransNormer {
     }
 
     /**
+     * @param communicator the ranks that the weights are split over
      * @param maxTokens most tokens of one batch
      * @param recompute what the backward computes again; NONE outside training
      * @throws org.transnormer.tensor.OutOfMemoryException if the buffers cannot be had
@@ -74,6 +76,11 @@ public final class TransNormer {
         this.communicator = communicator;
         this.config = config;
         this.weights = weights;
+        this.shards = weights.shards();
+        if (communicator.size() != shards.size() || communicator.rank() != shards.rank()) {
+            throw new IllegalArgumentException("rank %d of %d got the weights of rank %d of %d".formatted(
+                    communicator.rank(), communicator.size(), shards.rank(), shards.size()));
+        }
         this.training = mode == Mode.TRAINING;
         this.maxTokens = maxTokens;
         Memory memory = backend.memory();
@@ -91,28 +98,19 @@ public final class TransNormer {
                         columns)
                 : null;
         dstream = training ? stream("dstream") : null;
-        if (training) {
-            reserve(weights.embedding());
-            if (weights.positions() != null) {
-                reserve(weights.positions());
-            }
-        }
+        input = new InputEmbedding(backend, communicator, config, weights, training ? maxTokens : 0);
         losses = Buffer.allocate(memory, MemoryKind.ACTIVATIONS, "losses", precision.accumulation(), maxTokens);
         head = new HeadLoss(backend, communicator, weights.head().value(),
-                training ? weights.head().gradient() : null, config.vocabulary(), 0, maxTokens);
-    }
-
-    private void reserve(Parameter table) {
-        backend.embedding().reserve(maxTokens, table.value().dim(0), table.value().dim(1));
+                training ? weights.head().gradient() : null, shards.tokens(), shards.firstToken(), maxTokens);
     }
 
     private void addBlocks(Memory memory, Precision precision, Recompute recompute) {
-        Gla.Settings settings = new Gla.Settings(config.heads(), config.headDim(), config.attentionActivation(),
+        Gla.Settings settings = new Gla.Settings(shards.heads(), config.headDim(), config.attentionActivation(),
                 config.gate() == ModelConfig.Gate.LINEAR);
         GlaBuffers.Scratch glaScratch = new GlaBuffers.Scratch(memory, precision, settings, config.norm(),
                 config.width(), training, maxTokens);
         SgluBuffers.Scratch sgluScratch = new SgluBuffers.Scratch(memory, precision, config.norm(), config.width(),
-                config.gluWidth(), training, maxTokens);
+                shards.gluWidth(), training, maxTokens);
         GlaBuffers.Saved glaSaved = null;
         SgluBuffers.Saved sgluSaved = null;
         Buffer middle = training ? null : embedded;
@@ -124,7 +122,7 @@ public final class TransNormer {
                 middle = training ? stream("mid." + layer) : embedded;
             }
             if (first || training && !recompute.up()) {
-                sgluSaved = new SgluBuffers.Saved(memory, precision, config.norm(), config.gluWidth(), maxTokens);
+                sgluSaved = new SgluBuffers.Saved(memory, precision, config.norm(), shards.gluWidth(), maxTokens);
             }
             String name = "model.layers." + layer + ".";
             Gla gla = new Gla(backend, communicator, settings, norm(name + "token_norm", config.width(),
@@ -151,7 +149,8 @@ public final class TransNormer {
     }
 
     private Tensor rates(Memory memory, int layer) {
-        double[] rates = config.rates(layer);
+        double[] rates = Arrays.copyOfRange(config.rates(layer), shards.firstHead(),
+                shards.firstHead() + shards.heads());
         Tensor t = memory.allocate(MemoryKind.WEIGHTS, "rates." + layer, backend.precision().accumulation(),
                 rates.length);
         if (!(t.storage() instanceof Storage.Planned)) {
@@ -172,7 +171,7 @@ public final class TransNormer {
         return maxTokens;
     }
 
-    /** Shape of one sequence's state in a layer: (H, dk, dv). */
+    /** Shape of one sequence's state in a layer: (H, dk, dv), H the heads of this rank. */
     public long[] stateShape(int layer) {
         return blocks.get(layer).tokens().stateShape();
     }
@@ -194,11 +193,7 @@ public final class TransNormer {
     public Tensor forward(Batch batch, DecodeState state, Trace trace) {
         long tokens = batch.tokens();
         Tensor x = embedded.rows(tokens);
-        backend.embedding().forward(batch.ids(), weights.embedding().value(), config.embeddingScale(), x);
-        if (weights.positions() != null) {
-            checkPositions(batch.sequences());
-            backend.embedding().add(batch.sequences().positions(), weights.positions().value(), x);
-        }
+        input.forward(batch, x);
         trace.record("embed", x);
         for (int layer = 0; layer < blocks.size(); layer++) {
             Tensor layerState = state == null ? null : state.layer(layer);
@@ -243,20 +238,8 @@ public final class TransNormer {
             blocks.get(layer).backward(input, batch.sequences(), batch.mask(), null, dx, accumulate);
         }
         trace.record("embed", dx);
-        backend.embedding().backward(batch.ids(), dx, config.embeddingScale(), config.padding(),
-                weights.embedding().gradient());
-        if (weights.positions() != null) {
-            backend.embedding().backward(batch.sequences().positions(), dx, 1, Embedding.NO_PADDING,
-                    weights.positions().gradient());
-        }
+        input.backward(batch, dx);
         return losses.rows(tokens);
-    }
-
-    /** Only the table of absolute positions ends. */
-    private void checkPositions(Sequences sequences) {
-        for (int i = 0; i < sequences.count(); i++) {
-            config.checkSequence(sequences.start(i) + sequences.length(i));
-        }
     }
 
     /** Zeroes the gradients that components only add to; the others are overwritten. */
@@ -272,7 +255,7 @@ public final class TransNormer {
 
     /**
      * Logits of some of the last forward's tokens, (n, Vp), valid until the next call; only the first V columns mean
-     * anything.
+     * anything. Under tensor parallelism they are those of this rank's part of the vocabulary.
      *
      * @param from first token, inclusive
      * @param to last token, exclusive; at most {@link #logitsChunk} more than from

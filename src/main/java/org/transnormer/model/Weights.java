@@ -19,7 +19,8 @@ import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 
 /**
- * All parameters of a model under their checkpoint names, and their gradients. SPEC section 2.3. Matrices are in the
+ * All parameters of a model under their checkpoint names, and their gradients: the whole model's, or one rank's parts
+ * of them under tensor parallelism. SPEC sections 2.3 and 7.1. Matrices are in the
  * weights' type; θ, norm weights and biases are in the accumulation type. One group of each per block, W1 directly
  * before W2.
  */
@@ -28,15 +29,30 @@ public final class Weights {
     private static final long CHUNK = 1 << 16;
 
     private final ModelConfig config;
+    private final ShardTable shards;
     private final List<ParameterGroup> groups = new ArrayList<>();
     private final MutableMap<String, Parameter> byName = Maps.mutable.empty();
     private final Parameter embedding;
     private final Parameter positions;
     private final Parameter head;
 
-    /** @param training whether to allocate gradients */
+    /**
+     * The whole model.
+     *
+     * @param training whether to allocate gradients
+     */
     public Weights(ModelConfig config, Precision precision, Memory memory, boolean training) {
+        this(config, precision, memory, training, ShardTable.single(config));
+    }
+
+    /**
+     * What a rank holds.
+     *
+     * @param training whether to allocate gradients
+     */
+    public Weights(ModelConfig config, Precision precision, Memory memory, boolean training, ShardTable shards) {
         this.config = config;
+        this.shards = shards;
         long v = config.vocabulary();
         long padded = config.paddedVocabulary();
         long d = config.width();
@@ -100,13 +116,14 @@ public final class Weights {
     }
 
     private ParameterGroup matrices(String name, Precision precision) {
-        ParameterGroup group = new ParameterGroup(name, precision.weights(), precision.accumulation(), true);
+        ParameterGroup group = new ParameterGroup(name, shards, precision.weights(), precision.accumulation(), true);
         groups.add(group);
         return group;
     }
 
     private ParameterGroup vectors(String name, Precision precision) {
-        ParameterGroup group = new ParameterGroup(name, precision.accumulation(), precision.accumulation(), false);
+        ParameterGroup group =
+                new ParameterGroup(name, shards, precision.accumulation(), precision.accumulation(), false);
         groups.add(group);
         return group;
     }
@@ -114,6 +131,11 @@ public final class Weights {
     private Parameter register(Parameter p) {
         byName.put(p.name(), p);
         return p;
+    }
+
+    /** How the parameters are split over ranks, and which part this is. */
+    public ShardTable shards() {
+        return shards;
     }
 
     /** Fills all parameters: the same values on every backend and layout. SPEC section 2.4. */
@@ -142,21 +164,27 @@ public final class Weights {
     private void initialise(Parameter p, Tensor t, long seed) {
         RandomStream random = new RandomStream(seed, Purpose.INITIAL_WEIGHTS, p.name());
         long size = t.size();
-        Tensor flat = t.reshape(size);
+        Tensor flat = Tensor.of(t.name(), t.dtype(), t.storage(), t.offset(), size);
         LongStream.range(0, Math.ceilDiv(size, CHUNK)).parallel().forEach(chunk -> {
-            long first = chunk * CHUNK;
-            double[] values = new double[(int) Math.min(CHUNK, size - first)];
-            fill(p, random, first, values);
-            for (int i = 0; i < values.length; i++) {
-                flat.set(first + i, values[i]);
+            long end = Math.min(size, (chunk + 1) * CHUNK);
+            long run;
+            for (long first = chunk * CHUNK; first < end; first += run) {
+                run = Math.min(end - first, p.shard().runFrom(first, p.shape()));
+                double[] values = new double[(int) run];
+                fill(p, random, p.shard().wholeIndex(first, p.shape()), values);
+                for (int i = 0; i < values.length; i++) {
+                    flat.set(first + i, values[i]);
+                }
             }
         });
-        if (p.initialisation() == Initialisation.EMBEDDING && config.padding() >= 0) {
-            t.slice(0, config.padding(), config.padding() + 1L).fill(0);
+        long paddingRow = config.padding() - (long) shards.firstToken();
+        if (p.initialisation() == Initialisation.EMBEDDING && config.padding() >= 0 && paddingRow >= 0
+                && paddingRow < t.dim(0)) {
+            t.slice(0, paddingRow, paddingRow + 1).fill(0);
         }
     }
 
-    /** Elements of a parameter from number {@code first} on. */
+    /** Elements of a whole parameter from number {@code first} on. */
     private void fill(Parameter p, RandomStream random, long first, double[] values) {
         switch (p.initialisation()) {
             case NORMAL, EMBEDDING -> {
@@ -169,7 +197,7 @@ public final class Weights {
         }
     }
 
-    /** Elements of all parameters, padding not counted. */
+    /** Elements of all parameters of the whole model, padding not counted. */
     public long count() {
         return config.parameterCount();
     }
@@ -224,7 +252,7 @@ public final class Weights {
         return new Gla.Parameters(optional(prefix + "qkvu_proj.weight", gradients),
                 optional(prefix + "qkvu_proj.bias", gradients), optional(prefix + "out_proj.weight", gradients),
                 optional(prefix + "out_proj.bias", gradients),
-                theta == null ? null : theta.reshape(config.heads(), config.headDim()));
+                theta == null ? null : theta.reshape(theta.dim(0), config.headDim()));
     }
 
     /** A channel mixer's parameters, or their gradients, W1 and W2 as one matrix. */

@@ -11,6 +11,7 @@ import org.transnormer.checkpoint.HuggingFaceWriter;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Parameter;
 import org.transnormer.model.ReleasedConfig;
+import org.transnormer.model.ShardTable;
 import org.transnormer.model.Weights;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
@@ -46,11 +47,32 @@ public final class ModelFolder {
      * @throws InputException if tensors and configuration contradict each other; nothing is allocated then
      */
     public static Weights load(HuggingFace folder, ModelConfig config, Precision precision, Memory memory) {
+        return load(folder, config, precision, memory, ShardTable.single(config));
+    }
+
+    /**
+     * What a rank holds of the weights of a folder, for inference.
+     *
+     * @throws InputException if tensors and configuration contradict each other; nothing is allocated then
+     */
+    public static Weights load(HuggingFace folder, ModelConfig config, Precision precision, Memory memory,
+            ShardTable shards) {
         try (PlanMemory plan = new PlanMemory()) {
             folder.check(tensors(new Weights(config, precision, plan, false)));
         }
-        Weights weights = new Weights(config, precision, memory, false);
-        folder.readInto(tensors(weights));
+        Weights weights = new Weights(config, precision, memory, false, shards);
+        if (shards.size() == 1) {
+            folder.readInto(tensors(weights));
+            return weights;
+        }
+        for (Parameter p : weights.parameters()) {
+            Tensor whole = folder.view(p.name());
+            if (whole == null || !whole.dtype().isFloat()) {
+                throw new InputException(folder.folder().toString(), "tensor %s is %s".formatted(p.name(),
+                        folder.entry(p.name()).dtype()), "convert it to F32, F16 or BF16 first");
+            }
+            p.takeFrom(whole);
+        }
         return weights;
     }
 

@@ -34,12 +34,14 @@ public final class Optimizer {
     private final AdamW.Constants constants;
     private final double clipNorm;
     private final List<State> states = new ArrayList<>();
+    private final List<Tensor> counted = new ArrayList<>();
     private final Tensor scalars;
     private final Tensor clip;
     private final Tensor total;
     private final Tensor norm;
 
     /**
+     * @param communicator the ranks that the weights are split over
      * @param clipNorm limit of the gradients' global norm; 0: none
      */
     public Optimizer(Backend backend, Communicator communicator, Weights weights, AdamW.Constants constants,
@@ -57,10 +59,24 @@ public final class Optimizer {
                     memory.allocate(MemoryKind.OPTIMIZER, "m." + group.name(), dtype, group.size()),
                     memory.allocate(MemoryKind.OPTIMIZER, "v." + group.name(), dtype, group.size())));
         }
+        for (ParameterGroup group : weights.groups()) {
+            counted.addAll(counted(group, communicator.rank()));
+        }
         scalars = memory.allocate(MemoryKind.DATA, "optimizer.scalars", DType.F64, Scalar.values().length);
         clip = scalars.slice(0, Scalar.CLIP.ordinal(), Scalar.CLIP.ordinal() + 1);
         total = memory.allocate(MemoryKind.DATA, "gradient.total", DType.F64, 1);
         norm = memory.allocate(MemoryKind.DATA, "gradient.norm", DType.F64, 1);
+    }
+
+    /** The gradients that a rank counts in the norm: its own, and on rank 0 what every rank has the same of. */
+    private static List<Tensor> counted(ParameterGroup group, int rank) {
+        if (rank == 0) {
+            return List.of(group.gradient());
+        }
+        return group.parameters().stream().filter(p -> !p.shard().isReplicated()).map(p -> {
+            Tensor gradient = p.gradient();
+            return gradient.reshape(gradient.size());
+        }).toList();
     }
 
     /** In the order of the forward. */
@@ -85,8 +101,8 @@ public final class Optimizer {
      */
     public void step(long step, double learningRate) {
         backend.zero(total);
-        for (State s : states) {
-            backend.gradientNorm().partial(s.group().gradient(), total);
+        for (Tensor gradient : counted) {
+            backend.gradientNorm().partial(gradient, total);
         }
         communicator.allReduceSum(total);
         scalars.set(Scalar.LEARNING_RATE.ordinal(), learningRate);
