@@ -56,7 +56,7 @@ public final class AdamWCuda implements AdamW {
         DevicePtr square = DevicePtr.of(v);
         boolean narrow = weight.dtype() == DType.BF16;
         if (out.address() == w.address()) {
-            out = new DevicePtr(0, 0);
+            out = DevicePtr.NULL;
         }
         long all = w.address() | g.address() | mean.address() | square.address()
                 | (narrow ? 2 * out.address() : out.address());

@@ -9,7 +9,6 @@ import org.transnormer.tensor.Tensor;
  * prepared once; between {@link #begin} and {@link #enqueue} all arguments are given in their order.
  */
 public final class Call {
-    private static final DevicePtr NULL = new DevicePtr(0, 0);
     private final Gpu gpu;
     private final Launch launch;
     private int next;
@@ -50,7 +49,7 @@ public final class Call {
 
     /** Address of a tensor's first element, null where there is no tensor. */
     public Call pointer(Tensor t) {
-        launch.set(next++, t == null ? NULL : DevicePtr.of(t));
+        launch.set(next++, t);
         return this;
     }
 

@@ -5,6 +5,9 @@ import org.transnormer.tensor.Tensor;
 
 /** Memory of a device. Not a memory segment, so that the host cannot read it by mistake. */
 public record DevicePtr(long address, long bytes) {
+    /** Stands for a tensor that is not there. */
+    public static final DevicePtr NULL = new DevicePtr(0, 0);
+
     /**
      * The first element of a tensor in device memory, and the bytes from there to the end of its storage.
      *
@@ -15,6 +18,11 @@ public record DevicePtr(long address, long bytes) {
             throw new IllegalArgumentException(tensor + " does not lie in device memory");
         }
         return new DevicePtr(device.address() + tensor.byteOffset(), device.bytes() - tensor.byteOffset());
+    }
+
+    /** As {@link #of}; {@link #NULL} for null. */
+    public static DevicePtr ofOptional(Tensor tensor) {
+        return tensor == null ? NULL : of(tensor);
     }
 
     /** {@code count} bytes from byte {@code offset} on. */

@@ -5,6 +5,7 @@ import static org.transnormer.cuda.bindings.driver.DriverApi.*;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.transnormer.tensor.Tensor;
 
 /**
  * A launch of one kernel, prepared once and used again and again: grid, block, shared memory and typed arguments keep
@@ -89,6 +90,11 @@ public final class Launch extends Owner {
         checkType(i, ArgumentType.POINTER);
         values.set(ValueLayout.JAVA_LONG, offsets[i], value.address());
         return this;
+    }
+
+    /** The tensor's first element; null stands for one that is not there. */
+    public Launch set(int i, Tensor value) {
+        return set(i, DevicePtr.ofOptional(value));
     }
 
     public Launch set(int i, int value) {

@@ -17,7 +17,6 @@ final class LightningCudaStep {
     /** Columns of the state of one block, as in the kernel. */
     private static final long COLUMNS = 32;
     private static final int THREADS = 256;
-    private static final DevicePtr NULL = new DevicePtr(0, 0);
     private static final ArgumentType[] PARAMETERS = {
         POINTER, LONG, LONG, POINTER, LONG, LONG, POINTER, LONG, LONG, POINTER, LONG, LONG,
         POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, INT, INT, INT, INT};
@@ -39,15 +38,11 @@ final class LightningCudaStep {
             Tensor x = i == 0 ? q : i == 1 ? k : i == 2 ? v : o;
             launch.set(at++, DevicePtr.of(x)).set(at++, x.stride(0)).set(at++, x.stride(1));
         }
-        launch.set(at++, pointer(theta)).set(at++, DevicePtr.of(sequences.positions()))
+        launch.set(at++, theta).set(at++, DevicePtr.of(sequences.positions()))
                 .set(at++, DevicePtr.of(rates)).set(at++, DevicePtr.of(sequences.offsets()))
-                .set(at++, DevicePtr.of(sequences.slots())).set(at++, pointer(mask)).set(at++, pointer(initial))
-                .set(at++, pointer(last)).set(at++, (int) q.dim(1)).set(at++, (int) q.dim(2))
+                .set(at++, DevicePtr.of(sequences.slots())).set(at++, mask).set(at++, initial)
+                .set(at++, last).set(at++, (int) q.dim(1)).set(at++, (int) q.dim(2))
                 .set(at++, (int) v.dim(2)).set(at, f.ordinal());
         launch.grid(sequences.count() * q.dim(1) * Math.ceilDiv(v.dim(2), COLUMNS)).on(gpu.stream());
-    }
-
-    private static DevicePtr pointer(Tensor x) {
-        return x == null ? NULL : DevicePtr.of(x);
     }
 }

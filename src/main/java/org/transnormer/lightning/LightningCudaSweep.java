@@ -37,7 +37,6 @@ final class LightningCudaSweep {
     private static final int SCAN_THREADS = 256;
     /** Elements of BF16 that tensor kernels read at a time. */
     private static final int PIECE = 8;
-    private static final DevicePtr NULL = new DevicePtr(0, 0);
 
     private final Gpu gpu;
     private final Workspace workspace;
@@ -97,8 +96,8 @@ final class LightningCudaSweep {
 
     /** X_0, transposed or not, and where X_T goes; either may be null. */
     LightningCudaSweep states(Tensor before, boolean transposed, Tensor after) {
-        initial = pointer(before);
-        last = pointer(after);
+        initial = DevicePtr.ofOptional(before);
+        last = DevicePtr.ofOptional(after);
         flags |= (transposed ? TRANSPOSED_INITIAL : 0) | (after == null ? 0 : NEED_LAST);
         return this;
     }
@@ -113,7 +112,8 @@ final class LightningCudaSweep {
         int segment = kernel.segment(sequences.tokens(), count, heads, values);
         boolean cut = segment != LightningCudaKernel.WHOLE;
         long items = cut ? sequences.tokens() / segment + count : count;
-        DevicePtr totals = cut ? DevicePtr.of(workspace.get(Float.BYTES * items * heads * keys * values)) : NULL;
+        DevicePtr totals =
+                cut ? DevicePtr.of(workspace.get(Float.BYTES * items * heads * keys * values)) : DevicePtr.NULL;
         DevicePtr offsets = DevicePtr.of(sequences.offsets());
         DevicePtr slots = DevicePtr.of(sequences.slots());
         Launch launch = kernel.launch();
@@ -125,7 +125,7 @@ final class LightningCudaSweep {
                 launch.set(at++, functions[i].ordinal());
             }
         }
-        launch.set(at++, DevicePtr.of(rates)).set(at++, offsets).set(at++, slots).set(at++, pointer(mask))
+        launch.set(at++, DevicePtr.of(rates)).set(at++, offsets).set(at++, slots).set(at++, mask)
                 .set(at++, initial).set(at++, last).set(at++, totals).set(at++, count).set(at++, heads)
                 .set(at++, keys).set(at++, values).set(at++, segment)
                 .sharedBytes(kernel.sharedBytes(keys)).grid(items * heads * kernel.tiles(values));
@@ -167,9 +167,5 @@ final class LightningCudaSweep {
             workspace.reserve(kernel.mostBytes(tokens, heads, dk, dv));
             workspace.reserve(kernel.mostBytes(tokens, heads, dv, dk));
         });
-    }
-
-    private static DevicePtr pointer(Tensor x) {
-        return x == null ? NULL : DevicePtr.of(x);
     }
 }

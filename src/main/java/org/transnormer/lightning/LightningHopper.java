@@ -44,7 +44,6 @@ final class LightningHopper {
     private static final int TOTALS_BYTES = 12 * TILE_BYTES + BARRIER_BYTES;
     private static final int SCAN_THREADS = 256;
     private static final int SCAN_BLOCKS = CHANNELS * CHANNELS / (4 * SCAN_THREADS);
-    private static final DevicePtr NULL = new DevicePtr(0, 0);
 
     private final Gpu gpu;
     private final Workspace workspace;
@@ -128,25 +127,25 @@ final class LightningHopper {
     void forward(Tensor q, Tensor k, Tensor v, ActivationFunction f, Tensor decay, Sequences sequences, Tensor mask,
             Tensor initial, Tensor o, Tensor last) {
         plan(q, decay, sequences);
-        DevicePtr states = NULL;
+        DevicePtr states = DevicePtr.NULL;
         if (segment != WHOLE) {
             states = DevicePtr.of(workspace.get(segments * heads * STATE_BYTES));
-            totals(q, k, v, f, mask, null, states, NULL);
+            totals(q, k, v, f, mask, null, states, DevicePtr.NULL);
             scan(states, initial, 0);
         }
         int i = common(forward.set(0, qMap.heads(q, CHUNK)).set(1, kMap.heads(k, CHUNK)).set(2, vMap.heads(v, CHUNK)),
                 3,
                 q, k, v);
-        forward.set(i++, slots).set(i++, pointer(mask)).set(i++, pointer(initial)).set(i++, states)
-                .set(i++, pointer(o)).set(i++, o.stride(0)).set(i++, o.stride(1)).set(i++, pointer(last));
+        forward.set(i++, slots).set(i++, mask).set(i++, initial).set(i++, states)
+                .set(i++, o).set(i++, o.stride(0)).set(i++, o.stride(1)).set(i++, last);
         run(forward, i, f);
     }
 
     void backward(Tensor q, Tensor k, Tensor v, ActivationFunction f, Tensor decay, Sequences sequences, Tensor mask,
             Tensor initial, Tensor dout, Tensor dlast, Tensor dq, Tensor dk, Tensor dv, Tensor dinitial) {
         plan(q, decay, sequences);
-        DevicePtr states = NULL;
-        DevicePtr gradients = NULL;
+        DevicePtr states = DevicePtr.NULL;
+        DevicePtr gradients = DevicePtr.NULL;
         if (segment != WHOLE) {
             long bytes = segments * heads * STATE_BYTES;
             DevicePtr scratch = DevicePtr.of(workspace.get(2 * bytes));
@@ -157,11 +156,11 @@ final class LightningHopper {
             scan(gradients, dlast, 1);
         }
         int i = commonBackward(queries, q, k, v, mask, initial, states, dout);
-        queries.set(i++, pointer(dq)).set(i++, dq.stride(0)).set(i++, dq.stride(1));
+        queries.set(i++, dq).set(i++, dq.stride(0)).set(i++, dq.stride(1));
         run(queries, i, f);
         i = commonBackward(keys, q, k, v, mask, dlast, gradients, dout);
-        keys.set(i++, pointer(dk)).set(i++, pointer(dv)).set(i++, dk.stride(0)).set(i++, dk.stride(1))
-                .set(i++, pointer(dinitial));
+        keys.set(i++, dk).set(i++, dv).set(i++, dk.stride(0)).set(i++, dk.stride(1))
+                .set(i++, dinitial);
         run(keys, i, f);
     }
 
@@ -192,7 +191,7 @@ final class LightningHopper {
 
     /** q, k, v, their strides, rates and offsets from parameter i on; returns the next. */
     private int common(Launch launch, int i, Tensor q, Tensor k, Tensor v) {
-        launch.set(i, pointer(q)).set(i + 1, pointer(k)).set(i + 2, pointer(v)).set(i + 3, q.stride(0))
+        launch.set(i, q).set(i + 1, k).set(i + 2, v).set(i + 3, q.stride(0))
                 .set(i + 4, q.stride(1)).set(i + 5, rates).set(i + 6, offsets);
         return i + 7;
     }
@@ -202,8 +201,8 @@ final class LightningHopper {
         launch.set(0, qMap.heads(q, CHUNK)).set(1, kMap.heads(k, CHUNK)).set(2, vMap.heads(v, CHUNK))
                 .set(3, doutMap.heads(dout, CHUNK));
         int i = common(launch, 4, q, k, v);
-        launch.set(i++, slots).set(i++, pointer(mask)).set(i++, pointer(edge)).set(i++, states)
-                .set(i++, pointer(dout)).set(i++, dout.stride(0)).set(i++, dout.stride(1));
+        launch.set(i++, slots).set(i++, mask).set(i++, edge).set(i++, states)
+                .set(i++, dout).set(i++, dout.stride(0)).set(i++, dout.stride(1));
         return i;
     }
 
@@ -219,18 +218,14 @@ final class LightningHopper {
         totals.set(0, qMap.heads(q, CHUNK)).set(1, kMap.heads(k, CHUNK)).set(2, vMap.heads(v, CHUNK))
                 .set(3, doutMap.heads(other, CHUNK));
         int i = common(totals, 4, q, k, v);
-        totals.set(i++, pointer(mask)).set(i++, pointer(other)).set(i++, other.stride(0)).set(i++, other.stride(1))
+        totals.set(i++, mask).set(i++, other).set(i++, other.stride(0)).set(i++, other.stride(1))
                 .set(i++, states).set(i++, gradients).set(i++, count).set(i++, heads).set(i++, segment)
                 .set(i++, f.ordinal()).grid(segments * heads, dout == null ? 1 : 2, 1).on(gpu.stream());
     }
 
     private void scan(DevicePtr states, Tensor edge, int mirrored) {
-        scan.set(0, states).set(1, pointer(edge)).set(2, rates).set(3, offsets).set(4, slots).set(5, count)
+        scan.set(0, states).set(1, edge).set(2, rates).set(3, offsets).set(4, slots).set(5, count)
                 .set(6, heads)
                 .set(7, segment).set(8, mirrored).grid(SCAN_BLOCKS, heads, count).on(gpu.stream());
-    }
-
-    private static DevicePtr pointer(Tensor x) {
-        return x == null ? NULL : DevicePtr.of(x);
     }
 }

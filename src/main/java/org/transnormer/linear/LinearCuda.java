@@ -38,8 +38,6 @@ public final class LinearCuda implements Linear {
     private static final long RANGE = 64;
     /** Prepared products that are kept; more only where prompts have ever new lengths. */
     private static final int PREPARED = 512;
-    /** Stands for a tensor that is not there. */
-    private static final DevicePtr NONE = new DevicePtr(0, 0);
 
     private final Gpu gpu;
     private final Workspace workspace;
@@ -134,7 +132,7 @@ public final class LinearCuda implements Linear {
         long tokens = x.dim(0);
         long outputs = w.dim(0);
         kernel.grid(Math.ceilDiv(outputs, tokens * (FEW_THREADS / 32))).set(0, DevicePtr.of(x)).set(1, x.stride(0))
-                .set(2, DevicePtr.of(w)).set(3, w.stride(0)).set(4, pointer(b)).set(5, pointer(residual))
+                .set(2, DevicePtr.of(w)).set(3, w.stride(0)).set(4, b).set(5, residual)
                 .set(6, residual == null ? 0 : residual.stride(0)).set(7, DevicePtr.of(y)).set(8, y.stride(0))
                 .set(9, (int) tokens).set(10, w.dim(1)).set(11, outputs).on(gpu.stream());
     }
@@ -187,7 +185,7 @@ public final class LinearCuda implements Linear {
     /** y = b + residual, as far as they are there. */
     private void start(Tensor b, Tensor residual, Tensor y) {
         if (y.size() > 0) {
-            (y.dtype() == DType.F32 ? start32 : start16).grid(y.dim(0)).set(0, pointer(b)).set(1, pointer(residual))
+            (y.dtype() == DType.F32 ? start32 : start16).grid(y.dim(0)).set(0, b).set(1, residual)
                     .set(2, residual == null ? 0 : residual.stride(0)).set(3, DevicePtr.of(y)).set(4, y.stride(0))
                     .set(5, y.dim(1)).on(gpu.stream());
         }
@@ -212,10 +210,6 @@ public final class LinearCuda implements Linear {
 
     private static long ranges(long tokens) {
         return Math.max(1, Math.ceilDiv(tokens, range(tokens)));
-    }
-
-    private static DevicePtr pointer(Tensor t) {
-        return t == null ? NONE : DevicePtr.of(t);
     }
 
     private static DType activations(String role, Tensor t) {

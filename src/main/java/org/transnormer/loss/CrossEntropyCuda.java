@@ -38,8 +38,6 @@ public final class CrossEntropyCuda implements CrossEntropy {
     private static final int TARGET = 4;
     private static final int SCALE = 8;
     private static final int LOSSES = 16;
-    /** Stands for a tensor that is not there. */
-    private static final DevicePtr NONE = new DevicePtr(0, 0);
 
     private final Gpu gpu;
     private final Forms f32;
@@ -118,7 +116,7 @@ public final class CrossEntropyCuda implements CrossEntropy {
                 .set(2, DevicePtr.of(targets)).set(3, first).set(4, Math.toIntExact(columns))
                 .set(5, Math.toIntExact(logits.dim(1))).set(6, wide(max, sum, target, scale, losses))
                 .set(7, DevicePtr.of(max)).set(8, DevicePtr.of(sum)).set(9, DevicePtr.of(target))
-                .set(10, DevicePtr.of(scale)).set(11, DevicePtr.of(losses)).set(12, pointer(dlogits))
+                .set(10, DevicePtr.of(scale)).set(11, DevicePtr.of(losses)).set(12, dlogits)
                 .set(13, stride(dlogits)).on(gpu.stream());
     }
 
@@ -148,7 +146,7 @@ public final class CrossEntropyCuda implements CrossEntropy {
                 .set(2, DevicePtr.of(targets)).set(3, tokens).set(4, first).set(5, Math.toIntExact(columns))
                 .set(6, Math.toIntExact(logits.dim(1))).set(7, wide(max, sum, target, scale, losses))
                 .set(8, DevicePtr.of(max)).set(9, DevicePtr.of(sum)).set(10, DevicePtr.of(target))
-                .set(11, pointer(scale)).set(12, pointer(losses)).set(13, pointer(dlogits)).set(14, stride(dlogits))
+                .set(11, scale).set(12, losses).set(13, dlogits).set(14, stride(dlogits))
                 .on(gpu.stream());
     }
 
@@ -168,10 +166,6 @@ public final class CrossEntropyCuda implements CrossEntropy {
 
     private static int wide(Tensor t, int bit) {
         return t != null && t.dtype() == DType.F64 ? bit : 0;
-    }
-
-    private static DevicePtr pointer(Tensor t) {
-        return t == null ? NONE : DevicePtr.of(t);
     }
 
     private static long stride(Tensor t) {
