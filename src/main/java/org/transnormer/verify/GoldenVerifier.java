@@ -80,8 +80,7 @@ public final class GoldenVerifier {
             }
             try (GoldenRun rounded = new GoldenRun(RoundedSpec.nearest(precision), golden, run::value, composedOnly)) {
                 if (!run.roundsWhereTheSpecDoes()) {
-                    return compare(golden, run, "the file, beside the errors of the spec in bf16", golden::value,
-                            new GoldenTolerance.BesideSpec(rounded));
+                    return besideSpec(golden, run, rounded, composedOnly);
                 }
                 return compare(golden, run,
                         "the spec in f64 on the same bf16-rounded weights, all it computes rounded likewise",
@@ -98,6 +97,26 @@ public final class GoldenVerifier {
         List<String> notes = new ArrayList<>(outcome.notes());
         plain.summary(outcome.rows().stream().map(Row::comparison).toList()).ifPresent(notes::add);
         return new Outcome(outcome.name(), outcome.backend(), outcome.reference(), outcome.rows(), notes);
+    }
+
+    private static Outcome besideSpec(GoldenCase golden, GoldenRun run, GoldenRun rounded, boolean composedOnly) {
+        List<GoldenRun> scattered = new ArrayList<>();
+        try {
+            scatter(golden, run, composedOnly, scattered);
+            return compare(golden, run, "the file, beside the errors of the spec in bf16", golden::value,
+                    new GoldenTolerance.BesideSpec(rounded, scattered));
+        } finally {
+            scattered.forEach(GoldenRun::close);
+        }
+    }
+
+    /** Adds the runs with randomly rounded tensors. */
+    private static void scatter(GoldenCase golden, GoldenRun run, boolean composedOnly, List<GoldenRun> scattered) {
+        for (int i = 0; i < SCATTERED; i++) {
+            RandomStream random = new RandomStream(i, Purpose.SYNTHETIC, "rounding");
+            scattered.add(new GoldenRun(RoundedSpec.scattered(run.precision(), random), golden, run::value,
+                    composedOnly));
+        }
     }
 
     /** F32: with fixed bounds, or where they do not hold, with those that the spec's own rounding errors give. */
@@ -118,11 +137,7 @@ public final class GoldenVerifier {
                     return outcome;
                 }
             }
-            for (int i = 0; i < SCATTERED; i++) {
-                RandomStream random = new RandomStream(i, Purpose.SYNTHETIC, "rounding");
-                scattered.add(new GoldenRun(RoundedSpec.scattered(run.precision(), random), golden, run::value,
-                        composedOnly));
-            }
+            scatter(golden, run, composedOnly, scattered);
             return compare(golden, run, reference + ", rounding errors of this case measured", wanted,
                     new GoldenTolerance.Measured(spec, scattered));
         } finally {
