@@ -75,16 +75,6 @@ public final class EmbeddingCuda implements Embedding {
         gather(add32, add16, ids, table, 1, y);
     }
 
-    @Override
-    public void forwardPart(Tensor ids, long first, Tensor table, double scale, Tensor y) {
-        throw new UnsupportedOperationException("embedding: the CUDA twin takes no part of a table");
-    }
-
-    @Override
-    public void backwardPart(Tensor ids, long first, Tensor dy, double scale, int padding, Tensor dtable) {
-        throw new UnsupportedOperationException("embedding: the CUDA twin takes no part of a table");
-    }
-
     private void gather(Launch f32, Launch bf16, Tensor ids, Tensor table, double scale, Tensor y) {
         EmbeddingArguments.forward(ids, table, y);
         EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
@@ -175,6 +165,16 @@ public final class EmbeddingCuda implements Embedding {
                     .set(2, DevicePtr.of(dtable)).set(3, dtable.stride(0)).set(4, at.partials)
                     .set(5, at.partialStride).set(6, width).on(gpu.stream());
         }
+    }
+
+    @Override
+    public void forwardPart(Tensor ids, long first, Tensor table, double scale, Tensor y) {
+        throw new UnsupportedOperationException("embedding: the CUDA twin takes no part of a table");
+    }
+
+    @Override
+    public void backwardPart(Tensor ids, long first, Tensor dy, double scale, int padding, Tensor dtable) {
+        throw new UnsupportedOperationException("embedding: the CUDA twin takes no part of a table");
     }
 
     @Override
