@@ -32,10 +32,11 @@ public final class Gpu implements AutoCloseable {
      * @throws org.transnormer.EnvironmentException if there is none, or it is too old, or a library is missing
      */
     public static Gpu open() {
-        // Everything that a step will need is looked for now.
+        // Everything that a step will need is looked for now, the GPU first: without it the rest need not be installed.
+        Device device = inUse();
         KernelCompiler.load();
         CublasLt.load();
-        return new Gpu(Context.open(inUse()), KernelCache.standard());
+        return new Gpu(Context.open(device), KernelCache.standard());
     }
 
     /** Why this machine has no GPU that the kernels run on, in the words of the error; empty if it has one. */

@@ -44,6 +44,7 @@ public final class LightningCuda implements LightningAttention {
 
     @Override
     public void reserve(long tokens, int sequences, int heads, int dk, int dv) {
+        checkChannels("lightning", Math.max(dk, dv));
         sweep.reserve(tokens, heads, dk, dv);
         if (hopper != null) {
             hopper.reserve(tokens, heads);
@@ -120,7 +121,15 @@ public final class LightningCuda implements LightningAttention {
         return sequences.tokens() > sequences.count();
     }
 
-    /** The kernel has room for the doubled channels of one head, and rows of θ one after the other. */
+    /** As many of one head as its kernels have room for; LRPE's are twice the projection's. */
+    static void checkChannels(Object of, long channels) {
+        if (channels > MOST_CHANNELS) {
+            throw new IllegalArgumentException(("%s: this twin takes at most %d channels a head, which with LRPE are "
+                    + "twice the projection's; got %d").formatted(of, MOST_CHANNELS, channels));
+        }
+    }
+
+    /** Rows of θ one after the other, as the kernel for single tokens reads them. */
     static void checkTheta(Tensor theta) {
         if (theta == null) {
             return;
@@ -128,10 +137,7 @@ public final class LightningCuda implements LightningAttention {
         if (theta.dtype() != DType.F32 || !theta.isContiguous()) {
             throw new IllegalArgumentException(theta + ": rates of LRPE are F32 here, without gaps");
         }
-        if (2 * theta.dim(1) > MOST_CHANNELS) {
-            throw new IllegalArgumentException("%s: LRPE makes twice as many channels, of which there are at most %d"
-                    .formatted(theta, MOST_CHANNELS));
-        }
+        checkChannels(theta, 2 * theta.dim(1));
     }
 
     private static void checkTypes(Tensor first, Tensor second, Tensor third, Tensor output, Tensor rates,
@@ -142,9 +148,7 @@ public final class LightningCuda implements LightningAttention {
                 throw new IllegalArgumentException("%s beside %s: this twin takes F32 or BF16, one of them".formatted(x,
                         first));
             }
-            if (x.dim(2) > MOST_CHANNELS) {
-                throw new IllegalArgumentException("%s: at most %d channels".formatted(x, MOST_CHANNELS));
-            }
+            checkChannels(x, x.dim(2));
         }
         for (Tensor x : new Tensor[] {rates, before, after}) {
             if (x != null && x.dtype() != DType.F32) {

@@ -17,7 +17,7 @@ class LightningCudaArgumentsTest {
         assertThatCode(() -> LightningCuda.checkTheta(theta(DType.F32, 256))).doesNotThrowAnyException();
         assertThatThrownBy(() -> LightningCuda.checkTheta(theta(DType.F32, 257)))
                 .isInstanceOf(IllegalArgumentException.class).hasMessageContaining("theta F32 [2, 257]")
-                .hasMessageContaining("at most 512");
+                .hasMessageContaining("at most 512 channels").hasMessageEndingWith("got 514");
         assertThatThrownBy(() -> LightningCuda.checkTheta(theta(DType.BF16, 4)))
                 .isInstanceOf(IllegalArgumentException.class).hasMessageContaining("F32");
         assertThatThrownBy(() -> LightningCuda.checkTheta(theta(DType.F32, 8).slice(1, 0, 4)))
