@@ -4,11 +4,15 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -58,24 +62,35 @@ class CudaEmulatorTest {
     Stream<DynamicTest> everyTestPassesOnTheEmulator() throws IOException, InterruptedException {
         Optional<String> obstacle = CudaEmulator.build(folder);
         assumeTrue(obstacle.isEmpty(), obstacle.orElse(""));
-        String output = run();
-        // A native crash ends the process before it counts.
-        assertThat(output).containsPattern("(?m)^\\d+ passed, \\d+ failed");
+        String output = Stream.of(0, 1).map(half -> CompletableFuture.supplyAsync(() -> run(half))).toList().stream()
+                .map(CompletableFuture::join).collect(Collectors.joining());
+        // A native crash ends a process before it counts.
+        assertThat(Pattern.compile("(?m)^\\d+ passed, \\d+ failed").matcher(output).results()).as(output).hasSize(2);
         List<String> lines = output.lines().filter(line -> line.matches("(ok  |FAIL|skip) .*")).toList();
         assertThat(lines).hasSizeGreaterThan(CLASSES.size());
         return lines.stream().map(line -> DynamicTest.dynamicTest(line.substring(5), () -> assertThat(line)
                 .as(output).startsWith("ok")));
     }
 
-    private String run() throws IOException, InterruptedException {
+    /** Every second class, in a process of its own. */
+    private String run(int half) {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:Tier3DelayOn=10000",
                 "-XX:+UseSerialGC", "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED",
                 "-Dtnl.requireGpu=true", "-Dtnl.cuda.path=" + folder, "-Dtnl.cache=" + folder.resolve("cache"), "-cp",
                 System.getProperty("java.class.path"), TestRun.class.getName()));
-        command.addAll(CLASSES);
-        Path output = folder.resolve("output");
-        new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output.toFile()).start().waitFor();
-        return Files.readString(output);
+        for (int i = half; i < CLASSES.size(); i += 2) {
+            command.add(CLASSES.get(i));
+        }
+        Path output = folder.resolve("output" + half);
+        try {
+            new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output.toFile()).start().waitFor();
+            return Files.readString(output);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            throw new IllegalStateException(e);
+        }
     }
 }
