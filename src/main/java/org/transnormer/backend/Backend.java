@@ -21,7 +21,7 @@ import org.transnormer.tensor.Tensor;
  * interface. Component calls only enqueue work; the host reads results at named points (loss, token). SPEC section 1.
  */
 public sealed interface Backend extends AutoCloseable
-        permits CudaBackend, ObservedBackend, ScalarBackend, VectorBackend {
+        permits CudaBackend, HostBackend, ObservedBackend {
 
     /** What runs, for people: backend, precision, threads, vector width. */
     String describe();
@@ -30,27 +30,52 @@ public sealed interface Backend extends AutoCloseable
 
     Memory memory();
 
-    Norm norm(NormType type);
+    /** The twins that compute. */
+    Leaves leaves();
 
-    Lrpe lrpe();
+    default Norm norm(NormType type) {
+        return leaves().norm(type);
+    }
 
-    LightningAttention lightning();
+    default Lrpe lrpe() {
+        return leaves().lrpe();
+    }
 
-    FeatureAttention attention();
+    default LightningAttention lightning() {
+        return leaves().lightning();
+    }
 
-    Linear linear();
+    default FeatureAttention attention() {
+        return leaves().attention();
+    }
 
-    Activation activation();
+    default Linear linear() {
+        return leaves().linear();
+    }
 
-    Product product();
+    default Activation activation() {
+        return leaves().activation();
+    }
 
-    Embedding embedding();
+    default Product product() {
+        return leaves().product();
+    }
 
-    CrossEntropy crossEntropy();
+    default Embedding embedding() {
+        return leaves().embedding();
+    }
 
-    AdamW adamW();
+    default CrossEntropy crossEntropy() {
+        return leaves().crossEntropy();
+    }
 
-    GradientNorm gradientNorm();
+    default AdamW adamW() {
+        return leaves().adamW();
+    }
+
+    default GradientNorm gradientNorm() {
+        return leaves().gradientNorm();
+    }
 
     /** Sets every element of a contiguous tensor to zero. */
     void zero(Tensor x);

@@ -6,9 +6,7 @@ import java.util.List;
 import java.util.OptionalDouble;
 import org.transnormer.activation.Activation;
 import org.transnormer.activation.ActivationCuda;
-import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.AdamWCuda;
-import org.transnormer.adamw.GradientNorm;
 import org.transnormer.adamw.GradientNormCuda;
 import org.transnormer.cuda.ArgumentType;
 import org.transnormer.cuda.DevicePtr;
@@ -16,23 +14,15 @@ import org.transnormer.cuda.Event;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.cuda.Graph;
 import org.transnormer.cuda.Launch;
-import org.transnormer.embedding.Embedding;
 import org.transnormer.embedding.EmbeddingCuda;
-import org.transnormer.lightning.FeatureAttention;
 import org.transnormer.lightning.FeatureAttentionCuda;
-import org.transnormer.lightning.LightningAttention;
 import org.transnormer.lightning.LightningCuda;
-import org.transnormer.linear.Linear;
 import org.transnormer.linear.LinearCuda;
-import org.transnormer.loss.CrossEntropy;
 import org.transnormer.loss.CrossEntropyCuda;
 import org.transnormer.lrpe.Lrpe;
 import org.transnormer.lrpe.LrpeCuda;
-import org.transnormer.product.Product;
 import org.transnormer.product.ProductCuda;
 import org.transnormer.srmsnorm.LayerNormCuda;
-import org.transnormer.srmsnorm.Norm;
-import org.transnormer.srmsnorm.NormType;
 import org.transnormer.srmsnorm.RmsNormCuda;
 import org.transnormer.srmsnorm.SrmsNormCuda;
 import org.transnormer.tensor.Buffer;
@@ -58,19 +48,8 @@ public final class CudaBackend implements Backend {
     private final Memory memory;
     private final Workspace workspace;
     private final HostMemory hostMemory = new HostMemory();
-    private final Norm srmsNorm;
-    private final Norm rmsNorm;
-    private final Norm layerNorm;
-    private final Lrpe lrpe;
-    private final LightningAttention lightning;
     private final FeatureAttentionCuda attention;
-    private final Linear linear;
-    private final Activation activation;
-    private final Product product;
-    private final Embedding embedding;
-    private final CrossEntropy crossEntropy;
-    private final AdamW adamW;
-    private final GradientNorm gradientNorm;
+    private final Leaves leaves;
     private final Launch widen;
     private final Launch narrow;
     private Buffer read;
@@ -91,20 +70,14 @@ public final class CudaBackend implements Backend {
         this.memory = memory;
         workspace = new Workspace(memory);
         gpu.compile(sources(gpu));
-        srmsNorm = new SrmsNormCuda(gpu);
-        rmsNorm = new RmsNormCuda(gpu, workspace);
-        layerNorm = new LayerNormCuda(gpu, workspace);
-        lrpe = new LrpeCuda(gpu, workspace);
-        activation = new ActivationCuda(gpu);
-        LightningCuda kernels = new LightningCuda(gpu, workspace);
-        lightning = kernels;
-        attention = new FeatureAttentionCuda(kernels, activation, lrpe, memory);
-        linear = new LinearCuda(gpu, workspace);
-        product = new ProductCuda(gpu);
-        embedding = new EmbeddingCuda(gpu, workspace);
-        crossEntropy = new CrossEntropyCuda(gpu);
-        adamW = new AdamWCuda(gpu);
-        gradientNorm = new GradientNormCuda(gpu, workspace);
+        Lrpe lrpe = new LrpeCuda(gpu, workspace);
+        Activation activation = new ActivationCuda(gpu);
+        LightningCuda lightning = new LightningCuda(gpu, workspace);
+        attention = new FeatureAttentionCuda(lightning, activation, lrpe, memory);
+        leaves = new Leaves(new SrmsNormCuda(gpu), new RmsNormCuda(gpu, workspace), new LayerNormCuda(gpu, workspace),
+                lrpe, lightning, attention, new LinearCuda(gpu, workspace), activation, new ProductCuda(gpu),
+                new EmbeddingCuda(gpu, workspace), new CrossEntropyCuda(gpu), new AdamWCuda(gpu),
+                new GradientNormCuda(gpu, workspace));
         ArgumentType[] types = {ArgumentType.POINTER, ArgumentType.POINTER, ArgumentType.LONG};
         widen = gpu.launch("tensor", "tensor_convert_bf16_f32", types).block(256);
         narrow = gpu.launch("tensor", "tensor_convert_f32_bf16", types).block(256);
@@ -136,62 +109,8 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
-    public Norm norm(NormType type) {
-        return switch (type) {
-            case SRMSNORM -> srmsNorm;
-            case RMSNORM -> rmsNorm;
-            case LAYERNORM -> layerNorm;
-        };
-    }
-
-    @Override
-    public Lrpe lrpe() {
-        return lrpe;
-    }
-
-    @Override
-    public LightningAttention lightning() {
-        return lightning;
-    }
-
-    @Override
-    public FeatureAttention attention() {
-        return attention;
-    }
-
-    @Override
-    public Linear linear() {
-        return linear;
-    }
-
-    @Override
-    public Activation activation() {
-        return activation;
-    }
-
-    @Override
-    public Product product() {
-        return product;
-    }
-
-    @Override
-    public Embedding embedding() {
-        return embedding;
-    }
-
-    @Override
-    public CrossEntropy crossEntropy() {
-        return crossEntropy;
-    }
-
-    @Override
-    public AdamW adamW() {
-        return adamW;
-    }
-
-    @Override
-    public GradientNorm gradientNorm() {
-        return gradientNorm;
+    public Leaves leaves() {
+        return leaves;
     }
 
     @Override

@@ -4,8 +4,6 @@ import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
-import java.util.EnumMap;
-import java.util.Map;
 import java.util.OptionalDouble;
 import org.transnormer.activation.Activation;
 import org.transnormer.adamw.AdamW;
@@ -19,8 +17,6 @@ import org.transnormer.loss.CrossEntropy;
 import org.transnormer.lrpe.Lrpe;
 import org.transnormer.product.Product;
 import org.transnormer.srmsnorm.LayerNorm;
-import org.transnormer.srmsnorm.Norm;
-import org.transnormer.srmsnorm.NormType;
 import org.transnormer.srmsnorm.RmsNorm;
 import org.transnormer.srmsnorm.SrmsNorm;
 import org.transnormer.tensor.Memory;
@@ -64,37 +60,24 @@ public final class ObservedBackend implements Backend {
 
     private final Backend backend;
     private final Observer observer;
-    private final Map<NormType, Norm> norms = new EnumMap<>(NormType.class);
-    private final Lrpe lrpe;
-    private final LightningAttention lightning;
-    private final FeatureAttention attention;
-    private final Linear linear;
-    private final Activation activation;
-    private final Product product;
-    private final Embedding embedding;
-    private final CrossEntropy crossEntropy;
-    private final AdamW adamW;
-    private final GradientNorm gradientNorm;
+    private final Leaves leaves;
 
     /** @param backend does the work; closed with this one */
     public ObservedBackend(Backend backend, Observer observer) {
         this.backend = backend;
         this.observer = observer;
-        norms.put(NormType.SRMSNORM, observed(SrmsNorm.class, backend.norm(NormType.SRMSNORM)));
-        norms.put(NormType.RMSNORM, observed(RmsNorm.class, backend.norm(NormType.RMSNORM)));
-        norms.put(NormType.LAYERNORM, observed(LayerNorm.class, backend.norm(NormType.LAYERNORM)));
-        lrpe = observed(Lrpe.class, backend.lrpe());
-        lightning = observed(LightningAttention.class, backend.lightning());
-        linear = observed(Linear.class, backend.linear());
-        activation = observed(Activation.class, backend.activation());
-        attention = backend.attention() instanceof ComposedAttention composed
+        Leaves own = backend.leaves();
+        Lrpe lrpe = observed(Lrpe.class, own.lrpe());
+        LightningAttention lightning = observed(LightningAttention.class, own.lightning());
+        Activation activation = observed(Activation.class, own.activation());
+        FeatureAttention attention = own.attention() instanceof ComposedAttention composed
                 ? composed.outOf(activation, lrpe, lightning)
-                : observed(FeatureAttention.class, backend.attention());
-        product = observed(Product.class, backend.product());
-        embedding = observed(Embedding.class, backend.embedding());
-        crossEntropy = observed(CrossEntropy.class, backend.crossEntropy());
-        adamW = observed(AdamW.class, backend.adamW());
-        gradientNorm = observed(GradientNorm.class, backend.gradientNorm());
+                : observed(FeatureAttention.class, own.attention());
+        leaves = new Leaves(observed(SrmsNorm.class, own.srmsNorm()), observed(RmsNorm.class, own.rmsNorm()),
+                observed(LayerNorm.class, own.layerNorm()), lrpe, lightning, attention,
+                observed(Linear.class, own.linear()), activation, observed(Product.class, own.product()),
+                observed(Embedding.class, own.embedding()), observed(CrossEntropy.class, own.crossEntropy()),
+                observed(AdamW.class, own.adamW()), observed(GradientNorm.class, own.gradientNorm()));
     }
 
     private <T> T observed(Class<T> component, Object leaf) {
@@ -138,58 +121,8 @@ public final class ObservedBackend implements Backend {
     }
 
     @Override
-    public Norm norm(NormType type) {
-        return norms.get(type);
-    }
-
-    @Override
-    public Lrpe lrpe() {
-        return lrpe;
-    }
-
-    @Override
-    public LightningAttention lightning() {
-        return lightning;
-    }
-
-    @Override
-    public FeatureAttention attention() {
-        return attention;
-    }
-
-    @Override
-    public Linear linear() {
-        return linear;
-    }
-
-    @Override
-    public Activation activation() {
-        return activation;
-    }
-
-    @Override
-    public Product product() {
-        return product;
-    }
-
-    @Override
-    public Embedding embedding() {
-        return embedding;
-    }
-
-    @Override
-    public CrossEntropy crossEntropy() {
-        return crossEntropy;
-    }
-
-    @Override
-    public AdamW adamW() {
-        return adamW;
-    }
-
-    @Override
-    public GradientNorm gradientNorm() {
-        return gradientNorm;
+    public Leaves leaves() {
+        return leaves;
     }
 
     @Override

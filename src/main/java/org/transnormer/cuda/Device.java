@@ -100,11 +100,6 @@ public record Device(int ordinal, int handle, String name, int major, int minor,
         return attribute(handle, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN());
     }
 
-    /** Bytes of the second-level cache. */
-    public int cacheBytes() {
-        return attribute(handle, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE());
-    }
-
     private static int attribute(int handle, int attribute) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(C_INT);

@@ -63,11 +63,6 @@ public final class Kernel {
         return attribute(CU_FUNC_ATTRIBUTE_NUM_REGS());
     }
 
-    /** Bytes of one thread that did not fit its registers. */
-    public int localBytes() {
-        return attribute(CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES());
-    }
-
     private int attribute(int attribute) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(C_INT);
@@ -80,13 +75,6 @@ public final class Kernel {
     public Kernel allowSharedBytes(int bytes) {
         Driver.check("cuFuncSetAttribute", cuFuncSetAttribute(handle(),
                 CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES(), bytes), name + ", shared bytes " + bytes);
-        return this;
-    }
-
-    /** Allows clusters of 16 blocks, which not every device has. */
-    public Kernel allowLargeClusters() {
-        Driver.check("cuFuncSetAttribute", cuFuncSetAttribute(handle(),
-                CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED(), 1), name);
         return this;
     }
 
