@@ -51,6 +51,28 @@ public sealed interface Communicator permits Communicator.Single, InProcess {
     /** Returns when every rank has called it. */
     void barrier();
 
+    /**
+     * The communicator of the ranks that call this with the same number, which count from 0 in the order that they have
+     * here. Every rank calls it.
+     */
+    Communicator split(int group);
+
+    /**
+     * Another communicator of the same ranks, whose collectives run beside the computation where that is possible: what
+     * must wait for what is then said by {@link #collectivesAwaitCompute} and {@link #computeAwaitsCollectives}. Every
+     * rank calls it.
+     */
+    Communicator beside();
+
+    /**
+     * Collectives that are called later wait for all computation enqueued so far. Does nothing where both are in one
+     * order anyway, as they are but for {@link #beside}.
+     */
+    void collectivesAwaitCompute();
+
+    /** Computation that is enqueued later waits for all collectives called so far here; or nothing, as above. */
+    void computeAwaitsCollectives();
+
     /** One rank: nothing to exchange. */
     static Communicator single() {
         return Single.INSTANCE;
@@ -114,6 +136,26 @@ public sealed interface Communicator permits Communicator.Single, InProcess {
         @Override
         public void barrier() {
             // one rank waits for nobody
+        }
+
+        @Override
+        public Communicator split(int group) {
+            return this;
+        }
+
+        @Override
+        public Communicator beside() {
+            return this;
+        }
+
+        @Override
+        public void collectivesAwaitCompute() {
+            // nothing is exchanged
+        }
+
+        @Override
+        public void computeAwaitsCollectives() {
+            // nothing is exchanged
         }
     }
 }

@@ -149,6 +149,27 @@ public final class InProcess implements Communicator {
         meeting.begin(rank, new Meeting.Call("barrier", 0, null, null));
     }
 
+    @Override
+    public Communicator split(int group) {
+        Meeting part = meeting.split(rank, group);
+        return new InProcess(part, part.number(meeting.name(rank)));
+    }
+
+    @Override
+    public Communicator beside() {
+        return this;
+    }
+
+    @Override
+    public void collectivesAwaitCompute() {
+        // collectives are done when they return, and so is computation
+    }
+
+    @Override
+    public void computeAwaitsCollectives() {
+        // as above
+    }
+
     private double reduce(List<Tensor> all, long i, Reduction reduction) {
         double result = all.getFirst().get(i);
         for (int r = 1; r < size(); r++) {

@@ -2,9 +2,12 @@ package org.transnormer.parallel;
 
 import java.time.Duration;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.BooleanSupplier;
 import java.util.function.IntSupplier;
+import java.util.stream.IntStream;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -19,8 +22,13 @@ final class Meeting {
      * @param root rank that a broadcast starts from, else 0
      * @param x tensor that others read, or null
      * @param result tensor of another shape that only this rank writes, or null
+     * @param group of a split, else 0
      */
-    record Call(String operation, int root, Tensor x, Tensor result) {
+    record Call(String operation, int root, Tensor x, Tensor result, int group) {
+
+        Call(String operation, int root, Tensor x, Tensor result) {
+            this(operation, root, x, result, 0);
+        }
 
         boolean agrees(Call other) {
             return operation.equals(other.operation) && root == other.root && alike(x, other.x);
@@ -32,23 +40,41 @@ final class Meeting {
         }
     }
 
+    /** What the meetings of all parts of the ranks share; they wait and wake each other on it. */
+    private static final class Whole {
+        private final Duration timeout;
+        private final boolean[] ended;
+        private RankException failure;
+
+        Whole(int size, Duration timeout) {
+            this.timeout = timeout;
+            ended = new boolean[size];
+        }
+    }
+
+    private final Whole whole;
+    /** Numbers in the whole of the ranks that meet here. */
+    private final int[] names;
     private final int size;
-    private final Duration timeout;
     private final Call[] calls;
     private final boolean[] here;
-    private final boolean[] ended;
     /** What is on its way, by sender and receiver. */
     private final Tensor[][] sent;
+    /** Made by {@link #split}, by round and group. */
+    private final Map<List<Long>, Meeting> parts = new HashMap<>();
     private int arrived;
     private long round;
-    private RankException failure;
 
     Meeting(int size, Duration timeout) {
-        this.size = size;
-        this.timeout = timeout;
+        this(new Whole(size, timeout), IntStream.range(0, size).toArray());
+    }
+
+    private Meeting(Whole whole, int[] names) {
+        this.whole = whole;
+        this.names = names;
+        size = names.length;
         calls = new Call[size];
         here = new boolean[size];
-        ended = new boolean[size];
         sent = new Tensor[size][size];
     }
 
@@ -56,21 +82,47 @@ final class Meeting {
         return size;
     }
 
+    /** Number in the whole of a rank of this meeting. */
+    int name(int rank) {
+        return names[rank];
+    }
+
+    /** Number in this meeting of a rank of the whole. */
+    int number(int name) {
+        return Arrays.binarySearch(names, name);
+    }
+
+    /** The meeting of the ranks that come with the same group. */
+    Meeting split(int rank, int group) {
+        synchronized (whole) {
+            List<Call> all = begin(rank, new Call("split", 0, null, null, group));
+            int[] members = IntStream.range(0, size).filter(r -> all.get(r).group == group).map(r -> names[r])
+                    .toArray();
+            Meeting part = parts.computeIfAbsent(List.of(round, (long) group), _ -> new Meeting(whole, members));
+            end(rank);
+            return part;
+        }
+    }
+
     /**
      * Waits until every rank has come. All may touch each other's tensors until they call {@link #end}.
      *
      * @return what each rank came with
      */
-    synchronized List<Call> begin(int rank, Call call) {
-        check();
-        calls[rank] = call;
-        meet(rank, call.toString());
-        return List.of(calls);
+    List<Call> begin(int rank, Call call) {
+        synchronized (whole) {
+            check();
+            calls[rank] = call;
+            meet(rank, call.toString());
+            return List.of(calls);
+        }
     }
 
     /** Waits until every rank has done its share. */
-    synchronized void end(int rank) {
-        meet(rank, "the end of " + calls[rank]);
+    void end(int rank) {
+        synchronized (whole) {
+            meet(rank, "the end of " + calls[rank]);
+        }
     }
 
     private void meet(int rank, String what) {
@@ -81,7 +133,7 @@ final class Meeting {
             arrived = 0;
             round++;
             agree();
-            notifyAll();
+            whole.notifyAll();
             return;
         }
         long mine = round;
@@ -92,7 +144,7 @@ final class Meeting {
     private int missing() {
         int missing = -1;
         for (int r = 0; r < size; r++) {
-            if (!here[r] && (missing < 0 || ended[r] && !ended[missing])) {
+            if (!here[r] && (missing < 0 || whole.ended[names[r]] && !whole.ended[names[missing]])) {
                 missing = r;
             }
         }
@@ -107,8 +159,8 @@ final class Meeting {
         }
         for (int r = 0; r < size; r++) {
             if (!calls[r].agrees(calls[usual])) {
-                throw failWith(new RankException(r, "rank %d calls %s while rank %d calls %s".formatted(r, calls[r],
-                        usual, calls[usual]), null));
+                throw failWith(new RankException(names[r], "rank %d calls %s while rank %d calls %s".formatted(names[r],
+                        calls[r], names[usual], calls[usual]), null));
             }
         }
     }
@@ -117,41 +169,45 @@ final class Meeting {
         return (int) Arrays.stream(calls).filter(calls[rank]::agrees).count();
     }
 
-    synchronized void send(Tensor x, int from, int to) {
-        check();
-        sent[from][to] = x;
-        notifyAll();
-        await(() -> sent[from][to] == null, () -> to, "send of %s from rank %d".formatted(x, from));
+    void send(Tensor x, int from, int to) {
+        synchronized (whole) {
+            check();
+            sent[from][to] = x;
+            whole.notifyAll();
+            await(() -> sent[from][to] == null, () -> to, "send of %s from rank %d".formatted(x, names[from]));
+        }
     }
 
-    synchronized void receive(Tensor x, int from, int to) {
-        check();
-        await(() -> sent[from][to] != null, () -> from, "receive of %s on rank %d".formatted(x, to));
-        if (!alike(x, sent[from][to])) {
-            throw failWith(new RankException(from, "rank %d sends %s while rank %d receives %s".formatted(from,
-                    sent[from][to], to, x), null));
+    void receive(Tensor x, int from, int to) {
+        synchronized (whole) {
+            check();
+            await(() -> sent[from][to] != null, () -> from, "receive of %s on rank %d".formatted(x, names[to]));
+            if (!alike(x, sent[from][to])) {
+                throw failWith(new RankException(names[from], "rank %d sends %s while rank %d receives %s".formatted(
+                        names[from], sent[from][to], names[to], x), null));
+            }
+            x.copyFrom(sent[from][to]);
+            sent[from][to] = null;
+            whole.notifyAll();
         }
-        x.copyFrom(sent[from][to]);
-        sent[from][to] = null;
-        notifyAll();
     }
 
     /** Waits until something is so, or the meeting fails: because the rank that is waited for ended or is late. */
     private void await(BooleanSupplier done, IntSupplier awaited, String what) {
-        long deadline = System.nanoTime() + timeout.toNanos();
+        long deadline = System.nanoTime() + whole.timeout.toNanos();
         while (!done.getAsBoolean()) {
             check();
-            int rank = awaited.getAsInt();
+            int rank = names[awaited.getAsInt()];
             long left = deadline - System.nanoTime();
-            if (ended[rank]) {
+            if (whole.ended[rank]) {
                 throw failWith(new RankException(rank, "rank %d has ended without %s".formatted(rank, what), null));
             }
             if (left <= 0) {
                 throw failWith(new RankException(rank, "rank %d did not come to %s within %s ms".formatted(rank, what,
-                        timeout.toMillis()), null));
+                        whole.timeout.toMillis()), null));
             }
             try {
-                wait(left / 1_000_000 + 1);
+                whole.wait(left / 1_000_000 + 1);
             } catch (InterruptedException e) {
                 Thread.currentThread().interrupt();
                 throw failWith(new RankException(rank, "interrupted while waiting for rank %d in %s".formatted(rank,
@@ -162,35 +218,39 @@ final class Meeting {
     }
 
     /** Ends the waiting of all ranks because one threw. */
-    synchronized void fail(int rank, Throwable cause) {
-        if (failure == null) {
-            failWith(new RankException(rank, "rank %d failed: %s".formatted(rank, cause), cause));
+    void fail(int rank, Throwable cause) {
+        synchronized (whole) {
+            if (whole.failure == null) {
+                failWith(new RankException(rank, "rank %d failed: %s".formatted(rank, cause), cause));
+            }
         }
     }
 
     private RankException failWith(RankException e) {
-        failure = failure == null ? e : failure;
-        notifyAll();
+        whole.failure = whole.failure == null ? e : whole.failure;
+        whole.notifyAll();
         return e;
     }
 
     private void check() {
-        if (failure != null) {
-            throw new RankException(failure.rank(), failure.getMessage(), failure);
+        if (whole.failure != null) {
+            throw new RankException(whole.failure.rank(), whole.failure.getMessage(), whole.failure);
         }
     }
 
-    synchronized void leave(int rank) {
-        ended[rank] = true;
-        notifyAll();
+    void leave(int rank) {
+        synchronized (whole) {
+            whole.ended[rank] = true;
+            whole.notifyAll();
+        }
     }
 
     /** Joins the ranks' threads; after a failure those that do not end in time are interrupted and left. */
     void awaitEnd(List<Thread> threads) {
-        synchronized (this) {
+        synchronized (whole) {
             try {
-                while (failure == null && !allEnded()) {
-                    wait();
+                while (whole.failure == null && !allEnded()) {
+                    whole.wait();
                 }
             } catch (InterruptedException e) {
                 threads.forEach(Thread::interrupt);
@@ -199,7 +259,7 @@ final class Meeting {
             }
         }
         try {
-            long deadline = System.nanoTime() + timeout.toNanos();
+            long deadline = System.nanoTime() + whole.timeout.toNanos();
             for (Thread thread : threads) {
                 if (!thread.join(Duration.ofNanos(Math.max(1, deadline - System.nanoTime())))) {
                     thread.interrupt();
@@ -209,15 +269,15 @@ final class Meeting {
             threads.forEach(Thread::interrupt);
             Thread.currentThread().interrupt();
         }
-        synchronized (this) {
-            if (failure != null) {
-                throw failure;
+        synchronized (whole) {
+            if (whole.failure != null) {
+                throw whole.failure;
             }
         }
     }
 
     private boolean allEnded() {
-        for (boolean e : ended) {
+        for (boolean e : whole.ended) {
             if (!e) {
                 return false;
             }

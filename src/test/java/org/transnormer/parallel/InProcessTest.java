@@ -197,6 +197,61 @@ class InProcessTest {
         });
     }
 
+    /** Six ranks as 2 x 3: the sum over a row and that over a column; a part of a part; two splits at once. */
+    @Example
+    void partsOfTheRanksHaveTheirOwnCollectives() {
+        try (TestTensors tensors = new TestTensors(0)) {
+            InProcess.run(6, LONG, ranks -> {
+                int r = ranks.rank();
+                Communicator row = ranks.split(r / 3);
+                Communicator column = ranks.split(r % 3);
+                assertThat(new int[] {row.rank(), row.size(), column.rank(), column.size()}).containsExactly(r % 3, 3,
+                        r / 3, 2);
+                for (int i = 0; i < 20; i++) {
+                    assertThat(sum(tensors, row, r)).isEqualTo(r < 3 ? 0 + 1 + 2 : 3 + 4 + 5);
+                    assertThat(sum(tensors, column, r)).isEqualTo(2 * (r % 3) + 3);
+                }
+                Communicator last = row.split(row.rank() == 2 ? 1 : 0);
+                assertThat(sum(tensors, last, r)).isEqualTo(switch (r) {
+                    case 0, 1 -> 1;
+                    case 3, 4 -> 7;
+                    default -> r;
+                });
+                assertThat(sum(tensors, ranks, r)).isEqualTo(15);
+            });
+        }
+    }
+
+    private static double sum(TestTensors tensors, Communicator ranks, int own) {
+        Tensor x;
+        synchronized (tensors) {
+            x = tensors.zeros("x", DType.F64, 1);
+        }
+        x.set(0, own);
+        ranks.allReduceSum(x);
+        return x.get(0);
+    }
+
+    /** The one to blame has its number among all ranks, and those who wait in another part end too. */
+    @Example
+    void aFailureInAPartEndsAllAndNamesTheRankOfTheWhole() {
+        ConcurrentLinkedQueue<Throwable> seen = new ConcurrentLinkedQueue<>();
+        RankException e = failure(4, LONG, ranks -> {
+            Communicator part = ranks.split(ranks.rank() / 2);
+            if (ranks.rank() != 3) {
+                part.barrier();
+                ranks.barrier();
+            }
+        }, seen);
+        assertThat(e).hasMessage("rank 3 has ended without barrier");
+        assertThat(seen).hasSize(3);
+        assertThat(failure(4, LONG, ranks -> {
+            Communicator part = ranks.split(ranks.rank() % 2);
+            part.broadcast(Tensor.of(new double[ranks.rank() == 3 ? 2 : 1]), 0);
+            ranks.barrier();
+        }, seen)).hasMessageContaining("rank 3 calls broadcast of values F64 [2]");
+    }
+
     @Example
     void nanAndInfinityAreNotLost() {
         try (TestTensors tensors = new TestTensors(0)) {
