@@ -1,5 +1,6 @@
 package org.transnormer.bench;
 
+import java.util.Arrays;
 import org.transnormer.srmsnorm.NormParameters;
 import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
@@ -15,8 +16,11 @@ public record Work(double bytes, double flops) {
 
     static final Work NONE = new Work(0, 0);
 
-    /** The work of a call as an observer of a backend sees it. */
+    /** The work of a call as an observer of a backend sees it; to announce calls is none. */
     static Work of(String component, String method, Object[] arguments) {
+        if (method.equals("reserve")) {
+            return NONE;
+        }
         double bytes = 0;
         for (Object argument : arguments) {
             if (argument instanceof Tensor t) {
@@ -35,9 +39,6 @@ public record Work(double bytes, double flops) {
     }
 
     private static Work linear(String method, Object[] a, double bytes) {
-        if (method.equals("reserve")) {
-            return new Work(0, 0);
-        }
         Tensor x = (Tensor) a[0];
         Tensor other = (Tensor) a[1];
         boolean accumulates = a[a.length - 1] instanceof Boolean added && added;
@@ -49,21 +50,20 @@ public record Work(double bytes, double flops) {
 
     /** The recurrence's own: k_t v_tᵀ and S_tᵀ q_t, and five such products backwards. */
     private static double attention(String method, Object[] a) {
-        if (method.equals("reserve")) {
-            return 0;
-        }
         Tensor q = (Tensor) a[0];
         Tensor v = (Tensor) a[2];
         return (method.equals("forward") ? 4.0 : 10.0) * q.size() * v.dim(2);
     }
 
-    /** Only the rows of the table that are named are touched; backwards they are added to. */
+    /** Only the rows of the table that are named are touched; those that are added to are read, too. */
     private static double embedding(String method, Object[] a) {
-        Tensor ids = (Tensor) a[0];
-        Tensor rows = (Tensor) (method.equals("backward") ? a[1] : a[a.length - 1]);
-        Tensor table = (Tensor) (method.equals("backward") ? a[a.length - 1] : a[1]);
-        double touched = (double) ids.size() * table.dim(1) * table.dtype().bytes();
-        return bytes(ids) + bytes(rows) + (method.equals("backward") ? 2 : 1) * touched;
+        // forward, add: ids, table, rows; backward: ids, rows, table; numbers between them
+        Tensor[] t = Arrays.stream(a).filter(Tensor.class::isInstance).toArray(Tensor[]::new);
+        boolean backward = method.startsWith("backward");
+        Tensor rows = t[backward ? 1 : 2];
+        Tensor table = t[backward ? 2 : 1];
+        double touched = (double) t[0].size() * table.dim(1) * table.dtype().bytes();
+        return bytes(t[0]) + (method.equals("add") ? 2 : 1) * bytes(rows) + (backward ? 2 : 1) * touched;
     }
 
     /** Master and moments are read and written; a weight of its own is written. */

@@ -33,6 +33,7 @@ class CudaEmulatorTest {
             "org.transnormer.activation.ActivationCudaBf16Test",
             "org.transnormer.adamw.AdamWCudaTest",
             "org.transnormer.adamw.GradientNormCudaTest",
+            "org.transnormer.bench.StepBenchCudaTest",
             "org.transnormer.embedding.EmbeddingCudaTest",
             "org.transnormer.golden.OfficialGoldenCudaTest",
             "org.transnormer.inference.RobustInferenceCudaTest",
