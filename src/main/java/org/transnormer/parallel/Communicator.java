@@ -9,7 +9,7 @@ import org.transnormer.tensor.Tensor;
  * <p>Every rank makes the same calls in the same order, with tensors of the same shape and type, without gaps. A sum is
  * added in the order of the ranks and rounded once to the tensor's type; every rank gets the same bits.
  */
-public sealed interface Communicator permits Communicator.Single, InProcess {
+public sealed interface Communicator permits Communicator.Single, Communicator.Planned, InProcess {
 
     /** Number of ranks. */
     int size();
@@ -76,6 +76,73 @@ public sealed interface Communicator permits Communicator.Single, InProcess {
     /** One rank: nothing to exchange. */
     static Communicator single() {
         return Single.INSTANCE;
+    }
+
+    /** A rank of which only the memory is planned: it says which one it is, and exchanges nothing. */
+    record Planned(int rank, int size) implements Communicator {
+        private static IllegalStateException none() {
+            return new IllegalStateException("a planned rank has none to exchange with");
+        }
+
+        @Override
+        public void allReduceSum(Tensor x) {
+            throw none();
+        }
+
+        @Override
+        public void allReduceMax(Tensor x) {
+            throw none();
+        }
+
+        @Override
+        public void broadcast(Tensor x, int root) {
+            throw none();
+        }
+
+        @Override
+        public void allGather(Tensor part, Tensor whole) {
+            throw none();
+        }
+
+        @Override
+        public void reduceScatterSum(Tensor whole, Tensor part) {
+            throw none();
+        }
+
+        @Override
+        public void send(Tensor x, int to) {
+            throw none();
+        }
+
+        @Override
+        public void receive(Tensor x, int from) {
+            throw none();
+        }
+
+        @Override
+        public void barrier() {
+            throw none();
+        }
+
+        @Override
+        public Communicator split(int group) {
+            throw none();
+        }
+
+        @Override
+        public Communicator beside() {
+            return this;
+        }
+
+        @Override
+        public void collectivesAwaitCompute() {
+            throw none();
+        }
+
+        @Override
+        public void computeAwaitsCollectives() {
+            throw none();
+        }
     }
 
     /** The communicator of a model that one process holds whole. */

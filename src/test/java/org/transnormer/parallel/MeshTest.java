@@ -1,0 +1,64 @@
+package org.transnormer.parallel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import java.time.Duration;
+import java.util.stream.IntStream;
+import net.jqwik.api.Example;
+import net.jqwik.api.ForAll;
+import net.jqwik.api.Property;
+import net.jqwik.api.constraints.IntRange;
+import org.transnormer.tensor.Tensor;
+
+/** Who exchanges with whom. */
+class MeshTest {
+    private static final Duration LONG = Duration.ofSeconds(60);
+
+    /** Sums of the ranks' numbers over each group, several times: groups do not disturb each other. */
+    @Property(tries = 12)
+    void eachGroupExchangesWithItself(@ForAll @IntRange(min = 1, max = 4) int data,
+            @ForAll @IntRange(min = 1, max = 3) int tensor) {
+        Layout layout = new Layout(data, tensor);
+        if (layout.size() == 1) {
+            assertThat(Mesh.of(layout, Communicator.single())).isEqualTo(Mesh.single());
+            return;
+        }
+        InProcess.run(layout.size(), LONG, world -> {
+            Mesh mesh = Mesh.of(layout, world);
+            int rank = world.rank();
+            int dataRank = rank / tensor;
+            int tensorRank = rank % tensor;
+            assertThat(mesh.data().rank()).isEqualTo(dataRank).isEqualTo(layout.dataRank(rank));
+            assertThat(mesh.tensor().rank()).isEqualTo(tensorRank).isEqualTo(layout.tensorRank(rank));
+            for (int round = 0; round < 5; round++) {
+                assertThat(sum(mesh.tensor(), rank))
+                        .isEqualTo(IntStream.range(0, tensor).map(t -> dataRank * tensor + t).sum());
+                assertThat(sum(mesh.data(), rank))
+                        .isEqualTo(IntStream.range(0, data).map(d -> d * tensor + tensorRank).sum());
+            }
+            assertThat(sum(world, rank)).isEqualTo(layout.size() * (layout.size() - 1) / 2.0);
+        });
+    }
+
+    private static double sum(Communicator communicator, int rank) {
+        Tensor x = Tensor.of((double) rank);
+        communicator.allReduceSum(x);
+        return x.get(0);
+    }
+
+    @Example
+    void aPlannedRankKnowsItsPlaceAndExchangesNothing() {
+        Mesh mesh = Mesh.planned(new Layout(4, 2), 5);
+        assertThat(mesh.data()).isEqualTo(new Communicator.Planned(2, 4));
+        assertThat(mesh.tensor()).isEqualTo(new Communicator.Planned(1, 2));
+        assertThatThrownBy(() -> mesh.world().barrier()).isInstanceOf(IllegalStateException.class);
+    }
+
+    @Example
+    void aLayoutHasAsManyRanksAsTheWorld() {
+        assertThatThrownBy(() -> Mesh.of(new Layout(2, 2), new Communicator.Planned(0, 6)))
+                .hasMessage("data 2 x tensor 2 is 4 ranks, and there are 6");
+        assertThatThrownBy(() -> new Layout(0, 2)).isInstanceOf(IllegalArgumentException.class);
+    }
+}
