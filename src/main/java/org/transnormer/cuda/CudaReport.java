@@ -29,7 +29,7 @@ public final class CudaReport {
         report.library(CudaLibrary.NVRTC, () -> "%s, version %s, for %s".formatted(KernelCompiler.load(),
                 KernelCompiler.version(), KernelCompiler.architectures()));
         report.library(CudaLibrary.CUBLASLT, () -> "%s, version %d".formatted(CublasLt.load(), CublasLt.version()));
-        report.library(CudaLibrary.NCCL, () -> "%s, version %d".formatted(Nccl.load(), Nccl.version()));
+        report.library(CudaLibrary.NCCL, () -> "%s, version %d".formatted(NcclComm.load(), NcclComm.version()));
         if (driver) {
             report.devices();
         }

@@ -19,10 +19,10 @@ public final class NcclId {
     }
 
     public static NcclId create() {
-        Nccl.load();
+        NcclComm.load();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment id = ncclUniqueId.allocate(arena);
-            Nccl.check("ncclGetUniqueId", ncclGetUniqueId(id), null);
+            NcclComm.check("ncclGetUniqueId", ncclGetUniqueId(id), null);
             return new NcclId(id.toArray(C_CHAR));
         }
     }

@@ -6,10 +6,11 @@ import org.transnormer.tensor.Tensor;
  * The ranks that share one model. Compositions call it between the partial and the apply phase of a two-phase
  * component, so no collective hides inside a twin. SPEC section 7.
  *
- * <p>Every rank makes the same calls in the same order, with tensors of the same shape and type, without gaps. A sum is
- * added in the order of the ranks and rounded once to the tensor's type; every rank gets the same bits.
+ * <p>Every rank makes the same calls in the same order, with tensors of the same shape and type, without gaps. The order
+ * of a sum is fixed, and every rank gets the same bits: in host memory it is added in the order of the ranks and rounded
+ * once to the tensor's type, on GPUs as NCCL does it. There calls only enqueue.
  */
-public sealed interface Communicator permits Communicator.Single, Communicator.Planned, InProcess {
+public sealed interface Communicator permits Communicator.Single, Communicator.Planned, InProcess, Nccl {
 
     /** Number of ranks. */
     int size();
@@ -20,7 +21,10 @@ public sealed interface Communicator permits Communicator.Single, Communicator.P
     /** Replaces x on every rank by the sum over the ranks. */
     void allReduceSum(Tensor x);
 
-    /** Replaces x on every rank by the elementwise maximum over the ranks; NaN where a rank has NaN. */
+    /**
+     * Replaces x on every rank by the elementwise maximum over the ranks; in host memory NaN where a rank has NaN, which
+     * {@link Nccl} may lose: who must see it sums something of it too, as the loss does.
+     */
     void allReduceMax(Tensor x);
 
     /** Replaces x on every rank by that of {@code root}. */
@@ -42,7 +46,10 @@ public sealed interface Communicator permits Communicator.Single, Communicator.P
      */
     void reduceScatterSum(Tensor whole, Tensor part);
 
-    /** Gives x to a rank that calls {@link #receive}, and waits until it has it: two ranks never both send first. */
+    /**
+     * Gives x to a rank that calls {@link #receive}; what comes later waits until it has it: two ranks never both send
+     * first.
+     */
     void send(Tensor x, int to);
 
     /** Replaces x by what a rank gives by {@link #send}. */

@@ -462,6 +462,192 @@ public class NcclApi extends NcclApi$shared {
         }
     }
 
+    private static class ncclCommSplit {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NcclApi.C_INT,
+            NcclApi.C_POINTER,
+            NcclApi.C_INT,
+            NcclApi.C_INT,
+            NcclApi.C_POINTER,
+            NcclApi.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("ncclCommSplit");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t *newcomm, void *config)
+     * }
+     */
+    public static FunctionDescriptor ncclCommSplit$descriptor() {
+        return ncclCommSplit.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t *newcomm, void *config)
+     * }
+     */
+    public static MethodHandle ncclCommSplit$handle() {
+        return ncclCommSplit.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t *newcomm, void *config)
+     * }
+     */
+    public static MemorySegment ncclCommSplit$address() {
+        return ncclCommSplit.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t *newcomm, void *config)
+     * }
+     */
+    public static int ncclCommSplit(MemorySegment comm, int color, int key, MemorySegment newcomm, MemorySegment config) {
+        var mh$ = ncclCommSplit.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("ncclCommSplit", comm, color, key, newcomm, config);
+            }
+            return (int)mh$.invokeExact(comm, color, key, newcomm, config);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class ncclCommCount {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NcclApi.C_INT,
+            NcclApi.C_POINTER,
+            NcclApi.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("ncclCommCount");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommCount(ncclComm_t comm, int *count)
+     * }
+     */
+    public static FunctionDescriptor ncclCommCount$descriptor() {
+        return ncclCommCount.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommCount(ncclComm_t comm, int *count)
+     * }
+     */
+    public static MethodHandle ncclCommCount$handle() {
+        return ncclCommCount.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommCount(ncclComm_t comm, int *count)
+     * }
+     */
+    public static MemorySegment ncclCommCount$address() {
+        return ncclCommCount.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommCount(ncclComm_t comm, int *count)
+     * }
+     */
+    public static int ncclCommCount(MemorySegment comm, MemorySegment count) {
+        var mh$ = ncclCommCount.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("ncclCommCount", comm, count);
+            }
+            return (int)mh$.invokeExact(comm, count);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class ncclCommUserRank {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NcclApi.C_INT,
+            NcclApi.C_POINTER,
+            NcclApi.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("ncclCommUserRank");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommUserRank(ncclComm_t comm, int *rank)
+     * }
+     */
+    public static FunctionDescriptor ncclCommUserRank$descriptor() {
+        return ncclCommUserRank.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommUserRank(ncclComm_t comm, int *rank)
+     * }
+     */
+    public static MethodHandle ncclCommUserRank$handle() {
+        return ncclCommUserRank.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommUserRank(ncclComm_t comm, int *rank)
+     * }
+     */
+    public static MemorySegment ncclCommUserRank$address() {
+        return ncclCommUserRank.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * ncclResult_t ncclCommUserRank(ncclComm_t comm, int *rank)
+     * }
+     */
+    public static int ncclCommUserRank(MemorySegment comm, MemorySegment rank) {
+        var mh$ = ncclCommUserRank.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("ncclCommUserRank", comm, rank);
+            }
+            return (int)mh$.invokeExact(comm, rank);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class ncclCommGetAsyncError {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             NcclApi.C_INT,

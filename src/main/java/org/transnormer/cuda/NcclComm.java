@@ -8,29 +8,51 @@ import java.nio.file.Path;
 import org.transnormer.cuda.bindings.nccl.NcclApi;
 import org.transnormer.tensor.DType;
 
-/** One rank of a group of GPUs. All ranks make the same calls in the same order; each only enqueues on a stream. */
-public final class Nccl extends Owner {
+/**
+ * One rank of a group of GPUs, NCCL's communicator. All ranks make the same calls in the same order; each only enqueues on
+ * a stream.
+ */
+public final class NcclComm extends Owner {
+    private final Context context;
     private final MemorySegment handle;
     private final int rank;
     private final int size;
-    private boolean aborted;
+    private volatile boolean aborted;
 
-    private Nccl(Context context, MemorySegment handle, int rank, int size) {
+    private NcclComm(Context context, MemorySegment handle, int rank, int size) {
         super(context);
+        this.context = context;
         this.handle = handle;
         this.rank = rank;
         this.size = size;
     }
 
     /** Joins the group on the context's device; returns when all {@code size} ranks have joined. */
-    public static Nccl join(Context context, NcclId id, int rank, int size) {
+    public static NcclComm join(Context context, NcclId id, int rank, int size) {
         load();
         context.use();
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(C_POINTER);
             check("ncclCommInitRank", ncclCommInitRank(out, size, arena.allocateFrom(C_CHAR, id.bytes()), rank),
                     "rank " + rank + " of " + size);
-            return new Nccl(context, out.get(C_POINTER, 0), rank, size);
+            return new NcclComm(context, out.get(C_POINTER, 0), rank, size);
+        }
+    }
+
+    /**
+     * The group of the ranks that call this with the same number, in the order of their ranks here. All ranks call it,
+     * when what they enqueued here is done.
+     */
+    public NcclComm split(int group) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = arena.allocate(C_POINTER);
+            check("ncclCommSplit", ncclCommSplit(handle(), group, rank, out, MemorySegment.NULL), "group " + group);
+            MemorySegment part = out.get(C_POINTER, 0);
+            MemorySegment number = arena.allocate(C_INT);
+            check("ncclCommUserRank", ncclCommUserRank(part, number), null);
+            int partRank = number.get(C_INT, 0);
+            check("ncclCommCount", ncclCommCount(part, number), null);
+            return new NcclComm(context, part, partRank, number.get(C_INT, 0));
         }
     }
 
@@ -83,7 +105,7 @@ public final class Nccl extends Owner {
     private void reduce(Stream stream, DevicePtr from, DevicePtr to, long count, DType dtype, int operation) {
         checkFits(count, dtype, from);
         checkFits(count, dtype, to);
-        check("ncclAllReduce", ncclAllReduce(at(from), at(to), count, type(dtype), operation, open(handle),
+        check("ncclAllReduce", ncclAllReduce(at(from), at(to), count, type(dtype), operation, handle(),
                 stream.handle()), to);
     }
 
@@ -91,7 +113,7 @@ public final class Nccl extends Owner {
     public void reduceScatterSum(Stream stream, DevicePtr from, DevicePtr to, long count, DType dtype) {
         checkFits(Math.multiplyExact(count, (long) size), dtype, from);
         checkFits(count, dtype, to);
-        check("ncclReduceScatter", ncclReduceScatter(at(from), at(to), count, type(dtype), ncclSum(), open(handle),
+        check("ncclReduceScatter", ncclReduceScatter(at(from), at(to), count, type(dtype), ncclSum(), handle(),
                 stream.handle()), to);
     }
 
@@ -99,31 +121,31 @@ public final class Nccl extends Owner {
     public void allGather(Stream stream, DevicePtr from, DevicePtr to, long count, DType dtype) {
         checkFits(count, dtype, from);
         checkFits(Math.multiplyExact(count, (long) size), dtype, to);
-        check("ncclAllGather", ncclAllGather(at(from), at(to), count, type(dtype), open(handle), stream.handle()), to);
+        check("ncclAllGather", ncclAllGather(at(from), at(to), count, type(dtype), handle(), stream.handle()), to);
     }
 
     /** data of every rank = data of rank {@code root}. */
     public void broadcast(Stream stream, DevicePtr data, long count, DType dtype, int root) {
         checkFits(count, dtype, data);
-        check("ncclBroadcast", ncclBroadcast(at(data), at(data), count, type(dtype), root, open(handle),
+        check("ncclBroadcast", ncclBroadcast(at(data), at(data), count, type(dtype), root, handle(),
                 stream.handle()), data);
     }
 
     public void send(Stream stream, DevicePtr from, long count, DType dtype, int peer) {
         checkFits(count, dtype, from);
-        check("ncclSend", ncclSend(at(from), count, type(dtype), peer, open(handle), stream.handle()), from);
+        check("ncclSend", ncclSend(at(from), count, type(dtype), peer, handle(), stream.handle()), from);
     }
 
     public void receive(Stream stream, DevicePtr to, long count, DType dtype, int peer) {
         checkFits(count, dtype, to);
-        check("ncclRecv", ncclRecv(at(to), count, type(dtype), peer, open(handle), stream.handle()), to);
+        check("ncclRecv", ncclRecv(at(to), count, type(dtype), peer, handle(), stream.handle()), to);
     }
 
     /** Throws what went wrong since, on this rank or on the way to another. */
     public void checkAsynchronous() {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(C_INT);
-            check("ncclCommGetAsyncError", ncclCommGetAsyncError(open(handle), out), null);
+            check("ncclCommGetAsyncError", ncclCommGetAsyncError(handle(), out), null);
             int code = out.get(C_INT, 0);
             if (code != ncclInProgress()) {
                 check("collective", code, null);
@@ -131,11 +153,21 @@ public final class Nccl extends Owner {
         }
     }
 
-    /** Gives up a group of which another rank is gone; calls under way end. {@link #close} would wait for it. */
+    /**
+     * Gives up a group of which another rank is gone: calls under way end, later ones are refused. Another thread may call
+     * it while the owner waits for the stream.
+     */
     public void abort() {
-        check("ncclCommAbort", ncclCommAbort(open(handle)), null);
+        MemorySegment comm = handle();
         aborted = true;
-        close();
+        check("ncclCommAbort", ncclCommAbort(comm), null);
+    }
+
+    private MemorySegment handle() {
+        if (aborted) {
+            throw new IllegalStateException("NcclComm was aborted");
+        }
+        return open(handle);
     }
 
     @Override
@@ -171,8 +203,18 @@ public final class Nccl extends Owner {
         }
         if (code != ncclSuccess()) {
             throw new CudaException(detail == null ? api : api + "(" + detail + ")", code, name(code),
-                    ncclGetErrorString(code).getString(0) + lastError(), "NCCL_DEBUG=INFO makes NCCL say more");
+                    ncclGetErrorString(code).getString(0) + lastError(), cure(code));
         }
+    }
+
+    private static String cure(int code) {
+        if (code == ncclRemoteError()) {
+            return "another rank has ended or cannot be reached: look at what it said last";
+        }
+        if (code == ncclInvalidUsage()) {
+            return "every rank needs a GPU of its own, and the same calls in the same order; NCCL_DEBUG=WARN says more";
+        }
+        return "NCCL_DEBUG=INFO makes NCCL say more";
     }
 
     private static String lastError() {

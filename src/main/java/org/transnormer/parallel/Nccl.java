@@ -1,0 +1,158 @@
+package org.transnormer.parallel;
+
+import org.transnormer.cuda.DeviceMemory;
+import org.transnormer.cuda.DevicePtr;
+import org.transnormer.cuda.Event;
+import org.transnormer.cuda.Gpu;
+import org.transnormer.cuda.NcclComm;
+import org.transnormer.cuda.NcclId;
+import org.transnormer.cuda.Stream;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.MemoryPlan;
+import org.transnormer.tensor.Tensor;
+
+/**
+ * Ranks that have a GPU each, by NCCL. Collectives are enqueued in the order of the computation; those of
+ * {@link #beside} on a stream of their own. Tensors lie in device memory; of mirrored ones the device's copy is meant.
+ * SPEC section 7.
+ *
+ * <p>Used by the thread that uses the GPU; only {@link #abort} may come from another.
+ */
+public final class Nccl implements Communicator {
+    private final Gpu gpu;
+    private final NcclComm comm;
+    private final Stream stream;
+    /** Where one stream has come to when it is told to the other; null where there is one stream. */
+    private final Event reached;
+    private Tensor token;
+
+    private Nccl(Gpu gpu, NcclComm comm, Stream stream) {
+        this.gpu = gpu;
+        this.comm = comm;
+        this.stream = stream;
+        reached = stream == gpu.stream() ? null : Event.of(gpu.context());
+    }
+
+    /**
+     * Returns when all ranks have joined. Everything is freed with the GPU.
+     *
+     * @param id made by one rank and handed to all
+     */
+    public static Nccl join(Gpu gpu, NcclId id, int rank, int size) {
+        return new Nccl(gpu, NcclComm.join(gpu.context(), id, rank, size), gpu.stream());
+    }
+
+    @Override
+    public int size() {
+        return comm.size();
+    }
+
+    @Override
+    public int rank() {
+        return comm.rank();
+    }
+
+    @Override
+    public void allReduceSum(Tensor x) {
+        CollectiveArguments.gapless("allReduceSum", x);
+        DevicePtr at = DevicePtr.of(x);
+        comm.allReduceSum(stream, at, at, x.size(), x.dtype());
+    }
+
+    /** A rank's NaN may be lost: NCCL's maximum of a number and NaN is the number. */
+    @Override
+    public void allReduceMax(Tensor x) {
+        CollectiveArguments.gapless("allReduceMax", x);
+        DevicePtr at = DevicePtr.of(x);
+        comm.allReduceMax(stream, at, at, x.size(), x.dtype());
+    }
+
+    @Override
+    public void broadcast(Tensor x, int root) {
+        CollectiveArguments.gapless("broadcast", x);
+        CollectiveArguments.rank("broadcast", root, size());
+        comm.broadcast(stream, DevicePtr.of(x), x.size(), x.dtype(), root);
+    }
+
+    @Override
+    public void allGather(Tensor part, Tensor whole) {
+        CollectiveArguments.parts("allGather", part, whole, size());
+        comm.allGather(stream, DevicePtr.of(part), DevicePtr.of(whole), part.size(), part.dtype());
+    }
+
+    @Override
+    public void reduceScatterSum(Tensor whole, Tensor part) {
+        CollectiveArguments.parts("reduceScatterSum", part, whole, size());
+        comm.reduceScatterSum(stream, DevicePtr.of(whole), DevicePtr.of(part), part.size(), part.dtype());
+    }
+
+    @Override
+    public void send(Tensor x, int to) {
+        CollectiveArguments.gapless("send", x);
+        CollectiveArguments.other("send", to, rank(), size());
+        comm.send(stream, DevicePtr.of(x), x.size(), x.dtype(), to);
+    }
+
+    @Override
+    public void receive(Tensor x, int from) {
+        CollectiveArguments.gapless("receive", x);
+        CollectiveArguments.other("receive", from, rank(), size());
+        comm.receive(stream, DevicePtr.of(x), x.size(), x.dtype(), from);
+    }
+
+    /** The host waits, and so for all that was enqueued before. */
+    @Override
+    public void barrier() {
+        if (token == null) {
+            var plan = new MemoryPlan();
+            plan.add(MemoryKind.WORKSPACE, DeviceMemory.ALIGNMENT);
+            token = new DeviceMemory(stream, plan).allocate(MemoryKind.WORKSPACE, "barrier", DType.I32, 1);
+        }
+        allReduceSum(token);
+        stream.synchronize();
+    }
+
+    @Override
+    public Nccl split(int group) {
+        stream.synchronize();
+        return new Nccl(gpu, comm.split(group), stream);
+    }
+
+    @Override
+    public Nccl beside() {
+        stream.synchronize();
+        return new Nccl(gpu, comm.split(0), Stream.of(gpu.context()));
+    }
+
+    @Override
+    public void collectivesAwaitCompute() {
+        await(gpu.stream(), stream);
+    }
+
+    @Override
+    public void computeAwaitsCollectives() {
+        await(stream, gpu.stream());
+    }
+
+    private void await(Stream earlier, Stream later) {
+        if (reached != null) {
+            earlier.record(reached);
+            later.await(reached);
+        }
+    }
+
+    /**
+     * Throws what went wrong in collectives since they were enqueued, on this rank or on the way to another.
+     *
+     * @throws org.transnormer.cuda.CudaException of NCCL
+     */
+    public void check() {
+        comm.checkAsynchronous();
+    }
+
+    /** Ends the collectives that wait for a rank that is gone; there can be no others afterwards. */
+    public void abort() {
+        comm.abort();
+    }
+}
