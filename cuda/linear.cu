@@ -6,7 +6,8 @@
 // one step ahead and kept out of L1, where x stays. A lane's products are one chain of fused multiply-adds per output in
 // F32, the lanes' sums go up a tree, then bias and residual are added. Reads O · I weights.
 //
-// linear_start_*: y = b + residual (0 where missing), before a product that adds to y.
+// linear_start_*: y = b + residual (0 where missing): all there is where the inner axis is empty, and a bias in the type of y
+// for the library's products.
 //
 // linear_columns_*: sums of dy over ranges of tokens, 8 chains (token t of a range to chain t mod 8) joined in order;
 // linear_join adds those of a column in order: db. Reads T · O gradients.

@@ -10,8 +10,11 @@ import org.transnormer.tensor.Workspace;
 
 /** NVIDIA's matrix products: the library's handle, and scratch memory of a fixed size for all products of a stream. */
 public final class CublasLt extends Owner {
-    /** What NVIDIA recommends for compute capability 9.0; fixed, since the algorithm depends on it. */
-    static final long WORKSPACE = 32L << 20;
+    /**
+     * Bytes of scratch memory that a product takes, from the beginning of it: what NVIDIA recommends for compute
+     * capability 9.0; fixed, since the algorithm depends on it.
+     */
+    public static final long WORKSPACE = 32L << 20;
 
     private final Context context;
     private final MemorySegment handle;

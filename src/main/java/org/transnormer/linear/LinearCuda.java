@@ -21,8 +21,8 @@ import org.transnormer.tensor.Workspace;
  * residual, y, dy and dx are all F32 or all BF16; b, dw and db are F32.
  *
  * <p>Differs from {@link LinearScalar} in: products are summed in F32, in an order that depends on shapes, alignment,
- * device and version of the library alone; residual and old values are added to the sums before the one rounding. With a
- * bias and more than two tokens, bias + residual is rounded to the type of y first.
+ * device and version of the library alone; bias, residual and old values are added to the sums before the one rounding.
+ * Of more than two tokens the bias has been rounded to the type of y before: the library adds no other.
  */
 public final class LinearCuda implements Linear {
     /** Tokens up to which a forward may be a kernel of its own; with more cuBLASLt is the faster. */
@@ -87,12 +87,11 @@ public final class LinearCuda implements Linear {
             few((type == DType.F32 ? few32 : few16)[(int) tokens - 1], x, w, b, residual, y);
             return;
         }
-        Tensor added = residual;
-        if (b != null || w.dim(1) == 0) {
+        if (w.dim(1) == 0) {
             start(b, residual, y);
-            added = y;
+        } else {
+            multiply(x, false, w, true, b == null ? null : bias(b, type), residual, y);
         }
-        multiply(x, false, w, true, added, y);
     }
 
     @Override
@@ -104,7 +103,7 @@ public final class LinearCuda implements Linear {
         if (w.dim(0) == 0 && !accumulate) {
             start(null, null, dx);
         }
-        multiply(dy, false, w, false, accumulate ? dx : null, dx);
+        multiply(dy, false, w, false, null, accumulate ? dx : null, dx);
     }
 
     @Override
@@ -116,7 +115,7 @@ public final class LinearCuda implements Linear {
         if (x.dim(0) == 0 && !accumulate) {
             start(null, null, dw);
         }
-        multiply(dy, true, x, false, accumulate ? dw : null, dw);
+        multiply(dy, true, x, false, null, accumulate ? dw : null, dw);
         if (db != null && db.size() > 0) {
             sumColumns(dy, db, accumulate);
         }
@@ -125,6 +124,7 @@ public final class LinearCuda implements Linear {
     @Override
     public void reserve(long tokens, long in, long out) {
         workspace.reserve(ranges(tokens) * out * DType.F32.bytes());
+        workspace.reserve(CublasLt.WORKSPACE + out * DType.BF16.bytes());
     }
 
     /** A warp makes as many outputs as there are tokens. */
@@ -137,17 +137,34 @@ public final class LinearCuda implements Linear {
                 .set(9, (int) tokens).set(10, w.dim(1)).set(11, outputs).on(gpu.stream());
     }
 
-    /** d = op(a) op(b) + c, without c where it is null; nothing where an axis is empty. */
-    private void multiply(Tensor a, boolean transposeA, Tensor b, boolean transposeB, Tensor c, Tensor d) {
+    /** d = op(a) op(b) + bias + c, without those that are null; nothing where an axis is empty. */
+    private void multiply(Tensor a, boolean transposeA, Tensor b, boolean transposeB, DevicePtr bias, Tensor c,
+            Tensor d) {
         long k = a.dim(transposeA ? 0 : 1);
         if (k == 0 || d.size() == 0) {
             return;
         }
         Tensor added = c == null ? d : c;
+        long aligned = alignment(a, b, added, d);
+        if (bias != null) {
+            aligned = Math.min(aligned, Long.lowestOneBit(bias.address()));
+        }
         MatmulShape shape = new MatmulShape(d.dim(0), d.dim(1), k, transposeA, transposeB, rowStride(a), rowStride(b),
-                rowStride(added), rowStride(d), a.dtype(), d.dtype(), alignment(a, b, added, d));
-        product(shape).run(gpu.stream(), DevicePtr.of(a), DevicePtr.of(b), c == null ? 0 : 1, DevicePtr.of(added),
-                DevicePtr.of(d));
+                rowStride(added), rowStride(d), a.dtype(), d.dtype(), bias != null, (int) aligned);
+        product(shape).run(gpu.stream(), DevicePtr.of(a), DevicePtr.of(b), bias, c == null ? 0 : 1,
+                DevicePtr.of(added), DevicePtr.of(d));
+    }
+
+    /** The bias in the type of y, where the product that comes next leaves it alone. */
+    private DevicePtr bias(Tensor b, DType type) {
+        if (b.dtype() == type) {
+            return DevicePtr.of(b);
+        }
+        long bytes = b.size() * type.bytes();
+        DevicePtr rounded = DevicePtr.of(workspace.get(CublasLt.WORKSPACE + bytes)).slice(CublasLt.WORKSPACE, bytes);
+        start16.grid(1).set(0, b).set(1, DevicePtr.NULL).set(2, 0L).set(3, rounded).set(4, b.size()).set(5, b.size())
+                .on(gpu.stream());
+        return rounded;
     }
 
     private Matmul product(MatmulShape shape) {

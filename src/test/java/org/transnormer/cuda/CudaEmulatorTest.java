@@ -35,7 +35,7 @@ class CudaEmulatorTest {
             "org.transnormer.adamw.GradientNormCudaTest",
             "org.transnormer.bench.StepBenchCudaTest",
             "org.transnormer.embedding.EmbeddingCudaTest",
-            "org.transnormer.golden.OfficialGoldenCudaTest",
+            "org.transnormer.golden.GoldenCudaTest",
             "org.transnormer.inference.RobustInferenceCudaTest",
             "org.transnormer.lightning.FeatureAttentionCudaTest",
             "org.transnormer.lightning.LightningCudaTest",

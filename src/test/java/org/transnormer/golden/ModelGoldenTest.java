@@ -19,14 +19,18 @@ import org.transnormer.verify.GoldenVerifier.Outcome;
 /** Every backend in every type that it has, against models that the released code's golden files do not cover. */
 class ModelGoldenTest {
 
-    static Stream<Arguments> runs() throws IOException {
+    static List<Path> files() throws IOException {
         try (Stream<Path> files = Files.list(Path.of("golden-tests", "model"))) {
             List<Path> cases = files.filter(file -> file.toString().endsWith(".safetensors")).sorted().toList();
             assertThat(cases).hasSize(5);
-            return cases.stream().flatMap(
-                    file -> Stream.of(BackendKind.SCALAR, BackendKind.VECTOR).flatMap(kind -> kind.dtypes().stream()
-                            .map(dtype -> Arguments.of(file, kind, dtype))));
+            return cases;
         }
+    }
+
+    static Stream<Arguments> runs() throws IOException {
+        return files().stream().flatMap(
+                file -> Stream.of(BackendKind.SCALAR, BackendKind.VECTOR).flatMap(kind -> kind.dtypes().stream()
+                        .map(dtype -> Arguments.of(file, kind, dtype))));
     }
 
     @ParameterizedTest

@@ -72,16 +72,19 @@ class LinearCudaTest {
                 Tensor x = t.random("x", dtype, Values.NORMAL, 1 << 14, 128);
                 Tensor dy = t.random("dy", dtype, Values.NORMAL, 1 << 14, 64);
                 Tensor w = t.random("w", dtype, Values.NORMAL, 64, 128);
+                Tensor b = t.random("b", DType.F32, Values.NORMAL, 64);
                 Tensor[] first = null;
                 for (int run = 0; run < 5; run++) {
                     Tensor dw = t.poisoned("dw", DType.F32, 64, 128);
                     Tensor db = t.poisoned("db", DType.F32, 64);
                     Tensor y = t.poisoned("y", dtype, 1 << 14, 64);
+                    Tensor biased = t.poisoned("biased", dtype, 1 << 14, 64);
                     Tensor few = t.poisoned("few", dtype, 2, 64);
                     TWIN.backwardWeight(x, dy, dw, db, false);
                     TWIN.forward(x, w, null, dy, y);
+                    TWIN.forward(x, w, b, dy, biased);
                     TWIN.forward(x.slice(0, 0, 2), w, null, null, few);
-                    Tensor[] got = {dw, db, y, few};
+                    Tensor[] got = {dw, db, y, biased, few};
                     for (int i = 0; first != null && i < got.length; i++) {
                         LinearContract.same(got[i].name(), got[i], first[i]);
                     }

@@ -2,6 +2,7 @@ package org.transnormer.golden;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
@@ -15,15 +16,15 @@ import org.transnormer.verify.GoldenCase;
 import org.transnormer.verify.GoldenVerifier;
 import org.transnormer.verify.GoldenVerifier.Outcome;
 
-/** The path that trains on a GPU, and its parts, against the official code's tensors. */
+/** The path that trains on a GPU, and its parts, against the official code's tensors and those of other models. */
 @Tag("gpu")
-class OfficialGoldenCudaTest {
+class GoldenCudaTest {
 
-    static Stream<Arguments> runs() {
-        return BackendKind.CUDA.dtypes().stream().flatMap(dtype -> Stream.of(OfficialGolden.A, OfficialGolden.B,
-                OfficialGolden.D).flatMap(
-                        file -> Stream.of(false, true).map(unfused -> Arguments.of(dtype, file,
-                                unfused))));
+    static Stream<Arguments> runs() throws IOException {
+        List<Path> files = Stream.concat(Stream.of(OfficialGolden.A, OfficialGolden.B, OfficialGolden.D),
+                ModelGoldenTest.files().stream()).toList();
+        return BackendKind.CUDA.dtypes().stream().flatMap(dtype -> files.stream().flatMap(
+                file -> Stream.of(false, true).map(unfused -> Arguments.of(dtype, file, unfused))));
     }
 
     @ParameterizedTest
@@ -33,6 +34,7 @@ class OfficialGoldenCudaTest {
             Outcome outcome = GoldenVerifier.verify(golden,
                     () -> BackendKind.CUDA.open(BackendKind.CUDA.precision(dtype), 1), unfused);
             assertThat(outcome.first()).isEmpty();
+            assertThat(outcome.rows()).hasSizeGreaterThan(25);
         }
     }
 }
