@@ -19,14 +19,18 @@ import org.transnormer.tensor.Tensor;
  * A row is one sequence for each document it meets, each from position 0 with a zero state and no slot, whether it
  * starts at the beginning of the document or where a row was cut. No pair comes twice in an epoch; fewer than T are
  * left out, others in every epoch. The whole position is the number of rows taken: a loader set to it goes on with
- * exactly the batches that would have come. So batches may have any number of rows, and a rank of several takes its
- * rows by setting the position.
+ * exactly the batches that would have come. So batches may have any number of rows.
+ *
+ * <p>Of several ranks that read different data, N with B rows each take the rows of one that has N B: rank r the rows
+ * r, r + N, … of them. The position is that of all together, so a run goes on with any number of ranks.
  */
 public final class TrainingBatches implements BatchSource {
     private final TokenDataset data;
     private final int rows;
     private final long length;
     private final long seed;
+    private final int rank;
+    private final int ranks;
     private final long rowsPerEpoch;
     private long position;
     private long epoch = -1;
@@ -39,6 +43,21 @@ public final class TrainingBatches implements BatchSource {
      * @throws InputException if the data do not fill one row
      */
     public TrainingBatches(TokenDataset data, int rows, long length, long seed) {
+        this(data, rows, length, seed, 0, 1);
+    }
+
+    /**
+     * The batches of one of several ranks.
+     *
+     * @param rows rows of a batch of this rank
+     * @param length tokens of a row, T
+     * @param rank 0 to ranks - 1
+     * @throws InputException if the data do not fill one row
+     */
+    public TrainingBatches(TokenDataset data, int rows, long length, long seed, int rank, int ranks) {
+        if (rank < 0 || rank >= ranks) {
+            throw new IllegalArgumentException("there is no rank %d of %d".formatted(rank, ranks));
+        }
         if (rows < 1 || length < 1) {
             throw new IllegalArgumentException("need at least 1 row of 1 token, not %d of %d".formatted(rows, length));
         }
@@ -50,6 +69,8 @@ public final class TrainingBatches implements BatchSource {
         this.rows = rows;
         this.length = length;
         this.seed = seed;
+        this.rank = rank;
+        this.ranks = ranks;
         rowsPerEpoch = data.pairs() / length;
     }
 
@@ -68,7 +89,7 @@ public final class TrainingBatches implements BatchSource {
         return 0;
     }
 
-    /** Rows taken since the first epoch began. */
+    /** Rows taken by all ranks since the first epoch began. */
     public long position() {
         return position;
     }
@@ -91,8 +112,9 @@ public final class TrainingBatches implements BatchSource {
         Batches.check(this, ids, targets);
         sequences.clear();
         for (int row = 0; row < rows; row++) {
-            fill(position++, row * length, ids, targets, sequences);
+            fill(position + rank + (long) row * ranks, row * length, ids, targets, sequences);
         }
+        position += (long) rows * ranks;
         return tokens();
     }
 

@@ -40,6 +40,11 @@ public record Parameter(ParameterGroup group, String name, Initialisation initia
         return n;
     }
 
+    /** Its elements in the group's buffers. */
+    public Span span() {
+        return new Span(offset, offset + elements());
+    }
+
     /** This parameter's part of one of its group's buffers, in its shape in memory. */
     public Tensor of(Tensor flat) {
         return Tensor.of(name, flat.dtype(), flat.storage(), flat.offset() + offset, shape);
@@ -56,19 +61,23 @@ public record Parameter(ParameterGroup group, String name, Initialisation initia
     }
 
     /**
-     * Takes this rank's part of the whole parameter.
+     * Takes what this rank keeps of the whole parameter.
      *
      * @param whole as a checkpoint holds it, in host memory
      */
     public void takeFrom(Tensor whole) {
-        if (value().storage() instanceof Storage.Device) {
-            try (Arena temporary = Arena.ofConfined()) {
-                Tensor onHost = Tensor.allocate(temporary, name, group.dtype(), shape);
-                shard.take(whole, onHost);
-                value().copyFrom(onHost);
-            }
-        } else {
+        if (!group.isGathered() && !(value().storage() instanceof Storage.Device)) {
             shard.take(whole, value());
+            return;
+        }
+        Span kept = span().and(group.kept());
+        if (kept.isEmpty()) {
+            return;
+        }
+        try (Arena temporary = Arena.ofConfined()) {
+            Tensor onHost = Tensor.allocate(temporary, name, group.dtype(), shape);
+            shard.take(whole, onHost);
+            group.kept(kept).copyFrom(kept.from(offset).of(onHost.reshape(elements())));
         }
     }
 

@@ -57,6 +57,7 @@ public final class TransNormer {
     private final Buffer dstream;
     private final Buffer losses;
     private final HeadLoss head;
+    private final GradientSums sums;
 
     /** A model that computes nothing again. */
     public TransNormer(Backend backend, Communicator communicator, ModelConfig config, Weights weights, Mode mode,
@@ -102,6 +103,7 @@ public final class TransNormer {
         losses = Buffer.allocate(memory, MemoryKind.ACTIVATIONS, "losses", precision.accumulation(), maxTokens);
         head = new HeadLoss(backend, communicator, weights.head().value(),
                 training ? weights.head().gradient() : null, shards.tokens(), shards.firstToken(), maxTokens);
+        sums = new GradientSums(backend, weights);
     }
 
     private void addBlocks(Memory memory, Precision precision, Recompute recompute) {
@@ -196,6 +198,7 @@ public final class TransNormer {
         input.forward(batch, x);
         trace.record("embed", x);
         for (int layer = 0; layer < blocks.size(); layer++) {
+            weights.enter(layer, layer + 1);
             Tensor layerState = state == null ? null : state.layer(layer);
             x = blocks.get(layer).forward(x, batch.sequences(), batch.mask(), layerState, layerState, trace,
                     trace.active() ? "layers." + layer : "");
@@ -221,6 +224,16 @@ public final class TransNormer {
      * @param trace sees the gradient of the embedding and of each layer's output
      */
     public Tensor backward(Batch batch, boolean accumulate, Trace trace) {
+        return backward(batch, accumulate, true, trace);
+    }
+
+    /**
+     * The same for one of several micro-batches. After the last one the gradients, or this rank's share of them, are
+     * those of all ranks' data.
+     *
+     * @param last whether it is the last one
+     */
+    public Tensor backward(Batch batch, boolean accumulate, boolean last, Trace trace) {
         long tokens = batch.tokens();
         if (!accumulate) {
             clearAccumulated();
@@ -235,10 +248,14 @@ public final class TransNormer {
                 trace.record("layers." + layer + ".out", dx);
             }
             Tensor input = layer == 0 ? embedded.rows(tokens) : blocks.get(layer - 1).out().rows(tokens);
+            weights.enter(layer, layer - 1);
+            sums.before(layer, accumulate);
             blocks.get(layer).backward(input, batch.sequences(), batch.mask(), null, dx, accumulate);
+            sums.after(layer, last);
         }
         trace.record("embed", dx);
         input.backward(batch, dx);
+        sums.finish(last);
         return losses.rows(tokens);
     }
 

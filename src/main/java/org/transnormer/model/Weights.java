@@ -30,6 +30,8 @@ public final class Weights {
 
     private final ModelConfig config;
     private final ShardTable shards;
+    private final DataParallel data;
+    private final List<ParameterGroup> matrices = new ArrayList<>();
     private final List<ParameterGroup> groups = new ArrayList<>();
     private final MutableMap<String, Parameter> byName = Maps.mutable.empty();
     private final Parameter embedding;
@@ -51,8 +53,19 @@ public final class Weights {
      * @param training whether to allocate gradients
      */
     public Weights(ModelConfig config, Precision precision, Memory memory, boolean training, ShardTable shards) {
+        this(config, precision, memory, training, shards, DataParallel.single());
+    }
+
+    /**
+     * What a rank holds where others read other data.
+     *
+     * @param training whether to allocate gradients
+     */
+    public Weights(ModelConfig config, Precision precision, Memory memory, boolean training, ShardTable shards,
+            DataParallel data) {
         this.config = config;
         this.shards = shards;
+        this.data = data;
         long v = config.vocabulary();
         long padded = config.paddedVocabulary();
         long d = config.width();
@@ -72,9 +85,25 @@ public final class Weights {
             head = register(matrices("lm_head", precision).add("lm_head.weight", Initialisation.NORMAL, v, padded, d));
         }
         groups.removeIf(g -> g.parameters().isEmpty());
+        groups.forEach(group -> group.cut(data));
+        List<Slot> slots = slots(memory, training);
         for (ParameterGroup group : groups) {
-            group.allocate(memory, training);
+            int layer = matrices.indexOf(group);
+            if (slots.isEmpty() || layer < 0) {
+                group.allocate(memory, training);
+            } else {
+                group.allocateShare(memory, training, slots.get(layer % slots.size()));
+            }
         }
+    }
+
+    /** Two, so that one layer's matrices come while the other's are in use; none where each has its own memory. */
+    private List<Slot> slots(Memory memory, boolean training) {
+        List<Slot> slots = new ArrayList<>();
+        for (int i = 0; data.mode() == DataParallel.Mode.FULLY_SHARDED && i < Math.min(2, config.layers()); i++) {
+            slots.add(new Slot(i, memory, matrices.getFirst(), training));
+        }
+        return slots;
     }
 
     private void block(int layer, Precision precision) {
@@ -83,13 +112,14 @@ public final class Weights {
         long hidden = config.hidden();
         long projected = config.projectionGroups() * hidden;
         long g = config.gluWidth();
-        ParameterGroup matrices = matrices("layers." + layer, precision);
+        ParameterGroup group = matrices("layers." + layer, precision);
+        matrices.add(group);
         ParameterGroup vectors = vectors("layers." + layer + ".vectors", precision);
-        register(matrices.add(prefix + "token_mixer.qkvu_proj.weight", Initialisation.NORMAL, projected, projected, d));
-        register(matrices.add(prefix + "token_mixer.out_proj.weight", Initialisation.NORMAL, d, d, hidden));
-        register(matrices.add(prefix + "channel_mixer.l1.weight", Initialisation.NORMAL, g, g, d));
-        register(matrices.append(prefix + "channel_mixer.l2.weight", Initialisation.NORMAL, g, g, d));
-        register(matrices.add(prefix + "channel_mixer.l3.weight", Initialisation.NORMAL, d, d, g));
+        register(group.add(prefix + "token_mixer.qkvu_proj.weight", Initialisation.NORMAL, projected, projected, d));
+        register(group.add(prefix + "token_mixer.out_proj.weight", Initialisation.NORMAL, d, d, hidden));
+        register(group.add(prefix + "channel_mixer.l1.weight", Initialisation.NORMAL, g, g, d));
+        register(group.append(prefix + "channel_mixer.l2.weight", Initialisation.NORMAL, g, g, d));
+        register(group.add(prefix + "channel_mixer.l3.weight", Initialisation.NORMAL, d, d, g));
         norm(vectors, prefix + "token_norm", d);
         norm(vectors, prefix + "token_mixer.norm", hidden);
         norm(vectors, prefix + "channel_norm", d);
@@ -138,6 +168,36 @@ public final class Weights {
         return shards;
     }
 
+    /** How the ranks that read different data share the parameters. */
+    public DataParallel dataParallel() {
+        return data;
+    }
+
+    /** The matrices of a block. */
+    ParameterGroup matrices(int layer) {
+        return matrices.get(layer);
+    }
+
+    boolean isMatricesOfBlock(ParameterGroup group) {
+        return matrices.contains(group);
+    }
+
+    /**
+     * Makes the matrices of a layer ready for use, and begins to bring those of the one that comes after it.
+     *
+     * @param next number of that layer; none if there is no such layer
+     */
+    void enter(int layer, int next) {
+        if (!matrices.get(layer).isGathered()) {
+            return;
+        }
+        data.gather(matrices.get(layer));
+        data.await();
+        if (next >= 0 && next < matrices.size()) {
+            data.gather(matrices.get(next));
+        }
+    }
+
     /** Fills all parameters: the same values on every backend and layout. SPEC section 2.4. */
     public void initialise(long seed) {
         for (ParameterGroup group : groups) {
@@ -147,40 +207,46 @@ public final class Weights {
         }
     }
 
+    /** Only what this rank keeps is drawn. */
     private void initialise(Parameter p, long seed) {
-        Tensor t = p.exported(p.group().value());
+        long exported = p.exported() * (p.elements() / p.shape()[0]);
+        Span span = new Span(p.offset(), p.offset() + exported).and(p.group().kept());
+        if (span.isEmpty()) {
+            return;
+        }
+        Tensor t = p.group().kept(span);
         if (t.storage() instanceof Storage.Device) {
             try (Arena temporary = Arena.ofShared()) {
-                Tensor onHost = Tensor.allocate(temporary, t.name(), t.dtype(), t.shape());
-                initialise(p, onHost, seed);
+                Tensor onHost = Tensor.allocate(temporary, p.name(), t.dtype(), t.shape());
+                initialise(p, span.from(p.offset()), onHost, seed);
                 t.copyFrom(onHost);
             }
         } else {
-            initialise(p, t, seed);
+            initialise(p, span.from(p.offset()), t, seed);
         }
     }
 
     /** Element i depends on nothing but the seed, the name and i: threads share the work. */
-    private void initialise(Parameter p, Tensor t, long seed) {
+    private void initialise(Parameter p, Span span, Tensor t, long seed) {
         RandomStream random = new RandomStream(seed, Purpose.INITIAL_WEIGHTS, p.name());
-        long size = t.size();
-        Tensor flat = Tensor.of(t.name(), t.dtype(), t.storage(), t.offset(), size);
-        LongStream.range(0, Math.ceilDiv(size, CHUNK)).parallel().forEach(chunk -> {
-            long end = Math.min(size, (chunk + 1) * CHUNK);
+        LongStream.range(0, Math.ceilDiv(span.size(), CHUNK)).parallel().forEach(chunk -> {
+            long end = Math.min(span.to(), span.from() + (chunk + 1) * CHUNK);
             long run;
-            for (long first = chunk * CHUNK; first < end; first += run) {
+            for (long first = span.from() + chunk * CHUNK; first < end; first += run) {
                 run = Math.min(end - first, p.shard().runFrom(first, p.shape()));
                 double[] values = new double[(int) run];
                 fill(p, random, p.shard().wholeIndex(first, p.shape()), values);
                 for (int i = 0; i < values.length; i++) {
-                    flat.set(first + i, values[i]);
+                    t.set(first - span.from() + i, values[i]);
                 }
             }
         });
-        long paddingRow = config.padding() - (long) shards.firstToken();
-        if (p.initialisation() == Initialisation.EMBEDDING && config.padding() >= 0 && paddingRow >= 0
-                && paddingRow < t.dim(0)) {
-            t.slice(0, paddingRow, paddingRow + 1).fill(0);
+        if (p.initialisation() == Initialisation.EMBEDDING && config.padding() >= 0) {
+            long row = config.padding() - (long) shards.firstToken();
+            Span padding = new Span(row * config.width(), (row + 1) * config.width()).and(span);
+            if (!padding.isEmpty()) {
+                padding.from(span.from()).of(t).fill(0);
+            }
         }
     }
 

@@ -4,6 +4,8 @@ package org.transnormer.tensor;
 public enum MemoryKind {
     WEIGHTS,
     GRADIENTS,
+    /** Whole weights and gradients of which a rank keeps only a share. */
+    GATHERED,
     OPTIMIZER,
     ACTIVATIONS,
     STATES,

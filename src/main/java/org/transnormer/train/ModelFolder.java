@@ -76,10 +76,17 @@ public final class ModelFolder {
         return weights;
     }
 
-    /** What a checkpoint holds of a model, under the released names: the padding of the vocabulary cut off. */
+    /**
+     * What a checkpoint holds of a model, under the released names: the padding of the vocabulary cut off.
+     *
+     * @throws IllegalStateException if this rank keeps only shares of the weights
+     */
     public static List<Tensor> tensors(Weights weights) {
         List<Tensor> tensors = new ArrayList<>();
         for (Parameter p : weights.parameters()) {
+            if (p.group().isGathered()) {
+                throw new IllegalStateException("this rank keeps a share of %s only".formatted(p.name()));
+            }
             tensors.add(p.exported(p.group().value()).named(p.name()));
         }
         return tensors;

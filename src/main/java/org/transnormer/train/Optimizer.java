@@ -5,6 +5,7 @@ import java.util.List;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.AdamW.Scalar;
 import org.transnormer.backend.Backend;
+import org.transnormer.model.DataParallel;
 import org.transnormer.model.ParameterGroup;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
@@ -20,7 +21,7 @@ import org.transnormer.tensor.Tensor;
 public final class Optimizer {
 
     /**
-     * The optimizer's tensors of one group, all (size).
+     * The optimizer's tensors of one group, all of the size of this rank's share of it.
      *
      * @param master the group's own values where they are not rounded
      * @param m first moment
@@ -31,6 +32,7 @@ public final class Optimizer {
 
     private final Backend backend;
     private final Communicator communicator;
+    private final DataParallel data;
     private final AdamW.Constants constants;
     private final double clipNorm;
     private final List<State> states = new ArrayList<>();
@@ -41,23 +43,25 @@ public final class Optimizer {
     private final Tensor norm;
 
     /**
-     * @param communicator the ranks that the weights are split over
+     * @param communicator the ranks that each layer is split over
      * @param clipNorm limit of the gradients' global norm; 0: none
      */
     public Optimizer(Backend backend, Communicator communicator, Weights weights, AdamW.Constants constants,
             double clipNorm) {
         this.backend = backend;
         this.communicator = communicator;
+        this.data = weights.dataParallel();
         this.constants = constants;
         this.clipNorm = clipNorm;
         Memory memory = backend.memory();
         for (ParameterGroup group : weights.groups()) {
             DType dtype = group.gradientType();
-            Tensor master = group.dtype() == dtype ? group.value()
-                    : memory.allocate(MemoryKind.OPTIMIZER, "master." + group.name(), dtype, group.size());
+            long size = group.share().size();
+            Tensor master = group.dtype() == dtype ? group.valueShare()
+                    : memory.allocate(MemoryKind.OPTIMIZER, "master." + group.name(), dtype, size);
             states.add(new State(group, master,
-                    memory.allocate(MemoryKind.OPTIMIZER, "m." + group.name(), dtype, group.size()),
-                    memory.allocate(MemoryKind.OPTIMIZER, "v." + group.name(), dtype, group.size())));
+                    memory.allocate(MemoryKind.OPTIMIZER, "m." + group.name(), dtype, size),
+                    memory.allocate(MemoryKind.OPTIMIZER, "v." + group.name(), dtype, size)));
         }
         for (ParameterGroup group : weights.groups()) {
             counted.addAll(counted(group, communicator.rank()));
@@ -68,15 +72,14 @@ public final class Optimizer {
         norm = memory.allocate(MemoryKind.DATA, "gradient.norm", DType.F64, 1);
     }
 
-    /** The gradients that a rank counts in the norm: its own, and on rank 0 what every rank has the same of. */
+    /** Of its share, the gradients that a rank counts in the norm: its own, and on rank 0 what every rank has the same of. */
     private static List<Tensor> counted(ParameterGroup group, int rank) {
         if (rank == 0) {
-            return List.of(group.gradient());
+            return List.of(group.gradientShare());
         }
-        return group.parameters().stream().filter(p -> !p.shard().isReplicated()).map(p -> {
-            Tensor gradient = p.gradient();
-            return gradient.reshape(gradient.size());
-        }).toList();
+        return group.parameters().stream().filter(p -> !p.shard().isReplicated())
+                .map(p -> p.span().and(group.share())).filter(span -> !span.isEmpty())
+                .map(span -> span.from(group.share().from()).of(group.gradientShare())).toList();
     }
 
     /** In the order of the forward. */
@@ -87,14 +90,14 @@ public final class Optimizer {
     /** Starts from the model's present weights: copies them where the optimizer has its own. */
     public void adoptWeights() {
         for (State s : states) {
-            if (s.master() != s.group().value()) {
-                backend.copy(s.group().value(), s.master());
+            if (s.master() != s.group().valueShare()) {
+                backend.copy(s.group().valueShare(), s.master());
             }
         }
     }
 
     /**
-     * One update from the gradients there are.
+     * One update from the gradients there are: each rank that reads other data updates its share, and all get all.
      *
      * @param step number of the update, from 1: the exponent of the bias corrections
      * @param learningRate of this update
@@ -105,15 +108,20 @@ public final class Optimizer {
             backend.gradientNorm().partial(gradient, total);
         }
         communicator.allReduceSum(total);
+        if (data.isSharded()) {
+            data.communicator().allReduceSum(total);
+        }
         scalars.set(Scalar.LEARNING_RATE.ordinal(), learningRate);
         scalars.set(Scalar.CORRECTION1.ordinal(), 1 - StrictMath.pow(constants.beta1(), step));
         scalars.set(Scalar.CORRECTION2.ordinal(), 1 - StrictMath.pow(constants.beta2(), step));
         scalars.upload();
         backend.gradientNorm().apply(total, clipNorm, norm, clip);
         for (State s : states) {
-            backend.adamW().step(s.master(), s.group().value(), s.group().gradient(), s.m(), s.v(), constants,
-                    s.group().decays(), scalars);
+            backend.adamW().step(s.master(), s.group().valueShare(), s.group().gradientShare(), s.m(), s.v(),
+                    constants, s.group().decays(), scalars);
+            data.publish(s.group());
         }
+        data.await();
     }
 
     /** Global norm of the gradients of the last step, before clipping. */

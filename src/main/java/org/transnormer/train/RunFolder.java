@@ -242,8 +242,11 @@ public final class RunFolder {
     private static List<Tensor> optimizerTensors(TrainingRun run) {
         List<Tensor> tensors = new ArrayList<>();
         for (Optimizer.State state : run.optimizer().states()) {
+            if (state.m().size() < state.group().size()) {
+                throw new IllegalStateException("this rank keeps a share of the optimizer's state only");
+            }
             for (Parameter p : state.group().parameters()) {
-                if (state.master() != state.group().value() || state.master().dtype() == DType.F64) {
+                if (state.master() != state.group().valueShare() || state.master().dtype() == DType.F64) {
                     tensors.add(p.exported(state.master()).named("master." + p.name()));
                 }
                 tensors.add(p.exported(state.m()).named("m." + p.name()));

@@ -8,7 +8,7 @@ import org.transnormer.adamw.LearningRate;
  *
  * @param data paths of the text; empty: the bundled corpus
  * @param heldOut share of the documents that is held out, up to {@link RunData#MOST_HELD_OUT} tokens
- * @param rows sequences of a micro-batch
+ * @param rows sequences of a micro-batch, on all ranks together
  * @param length tokens per sequence, T
  * @param microBatches micro-batches of a step
  * @param steps steps of the whole run

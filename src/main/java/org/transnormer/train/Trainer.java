@@ -7,6 +7,7 @@ import org.transnormer.adamw.LearningRate;
 import org.transnormer.backend.Backend;
 import org.transnormer.data.BatchSource;
 import org.transnormer.model.Batch;
+import org.transnormer.model.DataParallel;
 import org.transnormer.model.TransNormer;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.MemoryKind;
@@ -15,7 +16,7 @@ import org.transnormer.tensor.Trace;
 
 /**
  * Training steps: micro-batches, their loss and gradients, clipping, AdamW. SPEC section 2.6. The loss and the gradient
- * are means over all targets of the step, however many micro-batches they come in.
+ * are means over all targets of the step, however many micro-batches and ranks they come in; every rank has the same.
  */
 public final class Trainer {
 
@@ -25,7 +26,7 @@ public final class Trainer {
      * @param step number of the step, from 1
      * @param loss mean over its targets, nats, before the update
      * @param gradientNorm global L2 norm before clipping
-     * @param tokens tokens it read
+     * @param tokens tokens it read, on all ranks
      */
     public record Outcome(long step, double loss, double gradientNorm, double learningRate, long tokens) {
     }
@@ -36,7 +37,9 @@ public final class Trainer {
     private final LearningRate schedule;
     private final BatchSource source;
     private final List<Batch> microBatches = new ArrayList<>();
+    private final DataParallel data;
     private final Tensor total;
+    private final Tensor counts;
     private long step;
 
     /**
@@ -49,11 +52,13 @@ public final class Trainer {
         this.optimizer = optimizer;
         this.schedule = schedule;
         this.source = source;
+        this.data = model.weights().dataParallel();
         for (int i = 0; i < microBatches; i++) {
             this.microBatches.add(new Batch(backend.memory(), backend.precision().accumulation(),
                     source.maxSequences(), source.tokens()));
         }
         total = backend.memory().allocate(MemoryKind.DATA, "loss", DType.F64, 1);
+        counts = backend.memory().allocate(MemoryKind.DATA, "counts", DType.F64, 2);
     }
 
     /** Steps done. */
@@ -79,14 +84,25 @@ public final class Trainer {
             targets += source.next(batch.idBuffer(), batch.targetBuffer(), batch.sequences());
             tokens += batch.tokens();
         }
+        if (data.communicator().size() > 1) {
+            counts.set(0, targets);
+            counts.set(1, tokens);
+            counts.upload();
+            data.communicator().allReduceSum(counts);
+            counts.download();
+            targets = (long) counts.get(0);
+            tokens = (long) counts.get(1);
+        }
         backend.zero(total);
-        for (int i = 0; i < microBatches.size(); i++) {
+        int last = microBatches.size() - 1;
+        for (int i = 0; i <= last; i++) {
             Batch batch = microBatches.get(i);
             batch.countTargets(targets);
             batch.upload();
             model.forward(batch, null, Trace.NONE);
-            backend.crossEntropy().total(model.backward(batch, i > 0, Trace.NONE), total);
+            backend.crossEntropy().total(model.backward(batch, i > 0, i == last, Trace.NONE), total);
         }
+        data.communicator().allReduceSum(total);
         double learningRate = schedule.at(step + 1);
         optimizer.step(step + 1, learningRate);
         step++;

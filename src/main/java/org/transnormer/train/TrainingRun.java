@@ -6,14 +6,17 @@ import org.transnormer.backend.Backend;
 import org.transnormer.data.EvaluationBatches;
 import org.transnormer.data.TokenDataset;
 import org.transnormer.data.TrainingBatches;
+import org.transnormer.model.DataParallel;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Recompute;
+import org.transnormer.model.ShardTable;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.Mesh;
 
 /**
- * All parts of a training run, allocated on one backend. Constructed on a {@link org.transnormer.tensor.PlanMemory}, it
+ * All parts of a training run, or of one rank of it, allocated on one backend. Constructed on a {@link org.transnormer.tensor.PlanMemory}, it
  * says what the run will need without taking it.
  */
 public final class TrainingRun {
@@ -26,20 +29,45 @@ public final class TrainingRun {
 
     public TrainingRun(Backend backend, ModelConfig config, TrainSettings settings, TokenDataset train,
             TokenDataset heldOut, Recompute recompute) {
+        this(backend, Mesh.single(), DataParallel.Mode.REPLICATED, config, settings, train, heldOut, recompute);
+    }
+
+    /**
+     * A rank's part of a run. Every rank calls this. The settings are those of the whole run: the ranks of the data
+     * group share the rows of a micro-batch, so the layout changes no number but by rounding, and a run can go on under
+     * another.
+     *
+     * @param mesh this rank's place; {@link Mesh#planned} where only its memory is planned
+     * @throws IllegalArgumentException if the rows of a micro-batch do not divide by the ranks that share them, or the
+     *     model does not by those that each layer is split over
+     */
+    public TrainingRun(Backend backend, Mesh mesh, DataParallel.Mode mode, ModelConfig config, TrainSettings settings,
+            TokenDataset train, TokenDataset heldOut, Recompute recompute) {
         config.checkSequence(settings.length());
-        Communicator communicator = Communicator.single();
-        batches = new TrainingBatches(train, settings.rows(), settings.length(), settings.seed());
-        EvaluationBatches windows = Evaluation.batches(config, heldOut, settings.rows(), settings.length());
-        weights = new Weights(config, backend.precision(), backend.memory(), true);
-        model = new TransNormer(backend, communicator, config, weights, TransNormer.Mode.TRAINING,
-                settings.rows() * settings.length(), recompute);
-        optimizer = new Optimizer(backend, communicator, weights, new AdamW.Constants(settings.beta1(),
+        int rows = rows(settings, mesh.data().size());
+        Communicator tensor = mesh.tensor();
+        batches = new TrainingBatches(train, rows, settings.length(), settings.seed(), mesh.data().rank(),
+                mesh.data().size());
+        EvaluationBatches windows = Evaluation.batches(config, heldOut, rows, settings.length());
+        weights = new Weights(config, backend.precision(), backend.memory(), true,
+                new ShardTable(config, tensor.rank(), tensor.size()), DataParallel.of(mode, mesh.data()));
+        model = new TransNormer(backend, tensor, config, weights, TransNormer.Mode.TRAINING, rows * settings.length(),
+                recompute);
+        optimizer = new Optimizer(backend, tensor, weights, new AdamW.Constants(settings.beta1(),
                 settings.beta2(), settings.epsilon(), settings.weightDecay()), settings.clip());
         LearningRate schedule = LearningRate.of(settings.schedule(), settings.learningRate(),
                 settings.floor() * settings.learningRate(), settings.warmup(), settings.decay(), settings.steps());
         trainer = new Trainer(backend, model, optimizer, schedule, batches, settings.microBatches());
         evaluation = new Evaluation(backend, model, heldOut, windows);
         backend.commit();
+    }
+
+    private static int rows(TrainSettings settings, int ranks) {
+        if (settings.rows() % ranks != 0) {
+            throw new IllegalArgumentException("--batch %d rows cannot be shared by %d ranks: give a multiple of %d"
+                    .formatted(settings.rows(), ranks, ranks));
+        }
+        return settings.rows() / ranks;
     }
 
     public Weights weights() {

@@ -101,6 +101,30 @@ class TrainingBatchesTest {
         assertThat(Batch.next(resumed).runs().getFirst()).isEqualTo(Batch.next(through).runs().getFirst());
     }
 
+    /** Rank r of N takes rows r, r + N, … of what one takes, and all agree on the position. */
+    @Property(tries = 40)
+    void ranksShareTheRowsOfOne(@ForAll long seed, @ForAll @IntRange(max = 30) int taken,
+            @ForAll @IntRange(min = 1, max = 3) int rows, @ForAll @IntRange(min = 1, max = 4) int ranks) {
+        TrainingBatches one = new TrainingBatches(data(7, 9, 20), 1, 6, seed);
+        one.seek(taken);
+        List<TrainingBatches> several = IntStream.range(0, ranks).mapToObj(
+                rank -> new TrainingBatches(data(7, 9, 20), rows, 6, seed, rank, ranks)).toList();
+        several.forEach(rank -> rank.seek(taken));
+        for (int step = 0; step < 6; step++) {
+            List<List<Batch.Run>> want = new ArrayList<>();
+            for (int rank = 0; rank < ranks; rank++) {
+                want.add(new ArrayList<>());
+            }
+            for (int row = 0; row < rows * ranks; row++) {
+                want.get(row % ranks).addAll(Batch.next(one).runs());
+            }
+            for (int rank = 0; rank < ranks; rank++) {
+                assertThat(Batch.next(several.get(rank)).runs()).isEqualTo(want.get(rank));
+                assertThat(several.get(rank).position()).isEqualTo(one.position());
+            }
+        }
+    }
+
     @Example
     void seedsAndEpochsDifferInOrderAndInCuts() {
         TokenDataset data = data(3, 1, 400);
@@ -150,6 +174,13 @@ class TrainingBatchesTest {
         assertThatThrownBy(() -> new TrainingBatches(data, 1, data.pairs() + 1, 0)).isInstanceOf(InputException.class)
                 .hasMessageContainingAll(Long.toString(data.pairs()), "smaller sequence length");
         assertThat(Batch.next(new TrainingBatches(data, 2, data.pairs(), 0)).counted()).isEqualTo(2 * data.pairs());
+    }
+
+    @Example
+    void thereIsNoRankBeyondTheLast() {
+        TokenDataset data = data(1, 2, 9);
+        assertThatThrownBy(() -> new TrainingBatches(data, 1, 2, 0, 2, 2)).isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("there is no rank 2 of 2");
     }
 
     @Example

@@ -1,0 +1,82 @@
+package org.transnormer.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
+
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import org.junit.jupiter.api.Test;
+import org.transnormer.backend.Backend;
+import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.Precision;
+import org.transnormer.data.TokenDataset;
+import org.transnormer.model.DataParallel.Mode;
+import org.transnormer.model.Recompute;
+import org.transnormer.parallel.InProcess;
+import org.transnormer.parallel.Layout;
+import org.transnormer.parallel.Mesh;
+
+/** A training run of several ranks is the run of one: what it logs, where its data stands, what evaluation gives. */
+class RankedRunTest {
+    private static final Duration TIMEOUT = Duration.ofSeconds(120);
+    private static final TrainSettings SETTINGS = TinyRun.settings(4, 24, 3, 2);
+    private static final TokenDataset.Split DATA = TinyRun.data();
+
+    /** What is seen of a run. */
+    private record Seen(List<Trainer.Outcome> steps, long position, Evaluation.Result heldOut) {
+    }
+
+    private static TrainingRun of(Backend backend, Mesh mesh, Mode mode, TrainSettings settings) {
+        return new TrainingRun(backend, mesh, mode, TinyRun.config(), settings, DATA.train(), DATA.heldOut(),
+                Recompute.GLU);
+    }
+
+    private static Seen run(Mesh mesh, Mode mode) {
+        try (Backend backend = BackendKind.VECTOR.open(Precision.F32, 1)) {
+            TrainingRun run = of(backend, mesh, mode, SETTINGS);
+            run.weights().initialise(SETTINGS.seed());
+            run.optimizer().adoptWeights();
+            List<Trainer.Outcome> steps = new ArrayList<>();
+            for (int step = 0; step < SETTINGS.steps(); step++) {
+                steps.add(run.trainer().next());
+            }
+            return new Seen(steps, run.batches().position(), run.evaluation().run());
+        }
+    }
+
+    @Test
+    void allRanksReportTheWholeRun() {
+        Seen want = run(Mesh.single(), Mode.REPLICATED);
+        for (Mode mode : Mode.values()) {
+            Layout layout = mode == Mode.ZERO1 ? new Layout(4, 1) : new Layout(2, 2);
+            Set<Seen> all = ConcurrentHashMap.newKeySet();
+            InProcess.run(layout.size(), TIMEOUT, world -> all.add(run(Mesh.of(layout, world), mode)));
+            assertThat(all).as("every rank says the same").hasSize(1);
+            Seen got = all.iterator().next();
+            assertThat(got.position).isEqualTo(want.position);
+            assertThat(got.heldOut.targets()).isEqualTo(want.heldOut.targets());
+            assertThat(got.heldOut.nats()).isCloseTo(want.heldOut.nats(), within(1e-5));
+            for (int i = 0; i < want.steps.size(); i++) {
+                Trainer.Outcome is = got.steps.get(i);
+                Trainer.Outcome wanted = want.steps.get(i);
+                assertThat(is.tokens()).isEqualTo(wanted.tokens()).isEqualTo(SETTINGS.tokensPerStep());
+                assertThat(is.loss()).isCloseTo(wanted.loss(), within(1e-5));
+                assertThat(is.gradientNorm()).isCloseTo(wanted.gradientNorm(), within(1e-4 * wanted.gradientNorm()));
+            }
+        }
+    }
+
+    @Test
+    void rowsThatDoNotDivideAreRefused() {
+        try (Backend backend = BackendKind.VECTOR.plan(Precision.F32, 1)) {
+            Mesh mesh = Mesh.planned(new Layout(3, 1), 1);
+            assertThatThrownBy(() -> of(backend, mesh, Mode.ZERO1, SETTINGS))
+                    .isInstanceOf(IllegalArgumentException.class)
+                    .hasMessage("--batch 4 rows cannot be shared by 3 ranks: give a multiple of 3");
+        }
+    }
+}
