@@ -3,11 +3,18 @@ package org.transnormer.train;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.util.Arrays;
+import java.util.Random;
+import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.Precision;
+import org.transnormer.model.Parameter;
+import org.transnormer.model.Weights;
 import org.transnormer.tensor.DType;
+import org.transnormer.tensor.Tensor;
 
 /** Training on a GPU goes the way it goes on a CPU. */
 @Tag("gpu")
@@ -15,6 +22,7 @@ class CurvesCudaTest {
     private static final int STEPS = 100;
     private static final int HALF = 50;
     private static final int PRINTED = 10;
+    private static final int STARTS = 16;
 
     @Test
     void aGentleRateKeepsTheCurvesTogether() {
@@ -28,16 +36,45 @@ class CurvesCudaTest {
         assertThat(apart(cpu, narrow, STEPS)).as("bf16").isLessThanOrEqualTo(0.05);
     }
 
-    /** Where rounding grows, it grows no more than on the CPU. */
+    /**
+     * The rate that {@code tnl train} has unless told otherwise: no further from the CPU's curve than three times what
+     * rounding parts that from the spec's. Between steps 70 and 100 a difference grows twentyfold, and its size there is
+     * chance: from 8e-8 to 3e-6 among starts that differ by rounding alone. So the CPU's distance is the largest of
+     * several such starts; in the first steps, where it hardly depends on the start, it is bounded by itself.
+     */
     @Test
     void aFastRatePartsThemNoMoreThanRoundingPartsTheSpec() {
         TrainSettings settings = settings(1.5e-2);
         double[] spec = losses(BackendKind.SCALAR, DType.F64, settings);
-        double[] cpu = losses(BackendKind.VECTOR, DType.F32, settings);
         double[] gpu = losses(BackendKind.CUDA, DType.F32, settings);
         double[] narrow = losses(BackendKind.CUDA, DType.BF16, settings);
-        print("rate 1.5e-2", spec, cpu, gpu, narrow);
-        assertThat(apart(cpu, gpu, STEPS)).isLessThanOrEqualTo(3 * apart(spec, cpu, STEPS));
+        double[][] cpu = new double[STARTS][];
+        cpu[0] = losses(BackendKind.VECTOR, DType.F32, settings);
+        try (Backend wide = BackendKind.SCALAR.open(Precision.F64, 1)) {
+            Weights exact = TinyRun.start(wide, settings, TinyRun.data()).weights();
+            for (int i = 1; i < STARTS; i++) {
+                long seed = i;
+                cpu[i] = losses(BackendKind.VECTOR, DType.F32, settings, own -> round(exact, own, seed));
+            }
+        }
+        print("rate 1.5e-2: spec; GPU in f32 and bf16; CPU in f32, weights rounded to nearest, then at random",
+                Stream.concat(Stream.of(spec, gpu, narrow), Stream.of(cpu)).toArray(double[][]::new));
+        for (int steps : new int[] {HALF, STEPS}) {
+            double rounding = Arrays.stream(cpu).mapToDouble(losses -> apart(spec, losses, steps)).max().orElseThrow();
+            assertThat(apart(cpu[0], gpu, steps)).as("%d steps", steps).isLessThanOrEqualTo(3 * rounding);
+        }
+    }
+
+    /** To one of the two nearest numbers, the nearer one the more often. */
+    private static void round(Weights exact, Weights to, long seed) {
+        Random random = new Random(seed);
+        for (Parameter p : to.parameters()) {
+            Tensor from = exact.parameter(p.name()).value();
+            for (long i = 0; i < from.size(); i++) {
+                double x = from.getFlat(i);
+                p.value().setFlat(i, x + (random.nextDouble() - 0.5) * Math.ulp((float) x));
+            }
+        }
     }
 
     @Test
@@ -57,8 +94,15 @@ class CurvesCudaTest {
     }
 
     private static double[] losses(BackendKind kind, DType dtype, TrainSettings settings) {
+        return losses(kind, dtype, settings, _ -> {
+        });
+    }
+
+    private static double[] losses(BackendKind kind, DType dtype, TrainSettings settings, Consumer<Weights> start) {
         try (Backend backend = kind.open(kind.precision(dtype), 2)) {
             TrainingRun run = TinyRun.start(backend, settings, TinyRun.data());
+            start.accept(run.weights());
+            run.optimizer().adoptWeights();
             double[] losses = new double[STEPS];
             for (int i = 0; i < STEPS; i++) {
                 losses[i] = run.trainer().next().loss();
