@@ -155,9 +155,10 @@ public final class InProcess implements Communicator {
         return new InProcess(part, part.number(meeting.name(rank)));
     }
 
+    /** Collectives that take place as late as they may: a result that is read too early is a wrong one. */
     @Override
     public Communicator beside() {
-        return this;
+        return new Late(this);
     }
 
     @Override

@@ -47,6 +47,26 @@ class MeshTest {
         return x.get(0);
     }
 
+    /** Beside the computation the result is there when it is awaited, and not before. */
+    @Example
+    void collectivesBesideTheComputationTakePlaceWhenTheyAreAwaited() {
+        InProcess.run(2, LONG, world -> {
+            Communicator beside = world.beside();
+            Tensor x = Tensor.of(1.0 + world.rank());
+            Tensor all = Tensor.of(0, 0);
+            beside.collectivesAwaitCompute();
+            beside.allReduceSum(x);
+            beside.allGather(x, all);
+            assertThat(x.get(0)).isEqualTo(1.0 + world.rank());
+            assertThat(all.get(1)).isZero();
+            beside.computeAwaitsCollectives();
+            assertThat(x.get(0)).isEqualTo(3);
+            assertThat(all.get(1)).isEqualTo(3);
+            beside.computeAwaitsCollectives();
+            assertThat(x.get(0)).isEqualTo(3);
+        });
+    }
+
     @Example
     void aPlannedRankKnowsItsPlaceAndExchangesNothing() {
         Mesh mesh = Mesh.planned(new Layout(4, 2), 5);
