@@ -44,7 +44,7 @@ final class HostList {
         String inside = text.substring(at + 1, close);
         at = close;
         if (!inside.matches("\\d+(-\\d+)?(,\\d+(-\\d+)?)*")) {
-            throw wrong("has [%s] where numbers and ranges belong".formatted(inside));
+            throw wrong("has [%s] where numbers and ranges belong".formatted(shown(inside)));
         }
         return inside.split("[,-]", 2)[0];
     }
@@ -57,7 +57,10 @@ final class HostList {
     }
 
     private InputException wrong(String what) {
-        String shown = text.length() > 200 ? text.substring(0, 200) + "..." : text;
-        return new InputException(variable, "'%s' %s".formatted(shown.replaceAll("\\p{Cntrl}", "?"), what), CURE);
+        return new InputException(variable, "'%s' %s".formatted(shown(text), what), CURE);
+    }
+
+    private static String shown(String text) {
+        return (text.length() > 100 ? text.substring(0, 100) + "..." : text).replaceAll("[\\p{Cntrl}\\v]", "?");
     }
 }

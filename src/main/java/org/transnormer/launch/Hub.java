@@ -178,7 +178,8 @@ final class Hub extends RankedJob {
         for (int r = 1; r < size(); r++) {
             Part part = take(parts.get(r));
             if (!part.what().equals(what)) {
-                end(r, JobException.CONFIGURATION, "it is at '%s' while rank 0 is at '%s'".formatted(part.what(), what));
+                end(r, JobException.CONFIGURATION,
+                        "it is at '%s' while rank 0 is at '%s'".formatted(part.what(), what));
             }
             all.add(part.bytes());
         }
@@ -202,8 +203,10 @@ final class Hub extends RankedJob {
                 String line = i < theirs.size() ? theirs.get(i) : "";
                 String own = i < configuration.size() ? configuration.get(i) : "";
                 if (!line.equals(own)) {
-                    end(r, JobException.CONFIGURATION, "its configuration has '%s' where rank 0 has '%s'; start every rank with the same command".formatted(
-                            shown(line), shown(own)));
+                    end(r, JobException.CONFIGURATION,
+                            "its configuration has '%s' where rank 0 has '%s'; start every rank with the same command"
+                                    .formatted(
+                                            shown(line), shown(own)));
                 }
             }
         }

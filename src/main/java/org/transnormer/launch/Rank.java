@@ -43,10 +43,10 @@ public record Rank(int rank, int size, int localRank, int localSize, String addr
     static final String ADDRESS = "MASTER_ADDR";
     static final String PORT = "MASTER_PORT";
     /** Torchrun's own server has the port then. */
-    private static final String PORT_IN_USE = "TORCHELASTIC_USE_AGENT_STORE";
+    static final String PORT_IN_USE = "TORCHELASTIC_USE_AGENT_STORE";
     /** Ports that follow from a job's number: below those that systems give to whoever connects. */
-    private static final int FIRST_PORT = 12_000;
-    private static final int PORTS = 20_000;
+    static final int FIRST_PORT = 12_000;
+    static final int PORTS = 20_000;
     private static final Rank ALONE = new Rank(0, 1, 0, 1, "", 0, Starter.NONE);
 
     /** The only process of a job. */

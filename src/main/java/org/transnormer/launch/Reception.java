@@ -163,7 +163,7 @@ final class Reception implements AutoCloseable {
 
     private JobException sendAway(Map<Integer, Guest> here, int status, String message) throws InterruptedException {
         for (Guest guest : here.values()) {
-            guest.connection.start("tnl-away", frame -> { }, lost -> { });
+            guest.connection.start("tnl-away", frame -> {}, lost -> {});
             guest.connection.sendEnd(Frame.of(Frame.Type.END, to -> to.writeInt(status)));
         }
         for (Guest guest : here.values()) {

@@ -50,8 +50,9 @@ final class Spoke extends RankedJob {
             }
             return peers;
         } catch (IOException e) {
-            throw new JobException(JobException.MACHINE, "rank %d lost rank 0 at %s:%d before all had come: %s".formatted(
-                    rank.rank(), rank.address(), rank.port(), reason(e)));
+            throw new JobException(JobException.MACHINE,
+                    "rank %d lost rank 0 at %s:%d before all had come: %s".formatted(
+                            rank.rank(), rank.address(), rank.port(), reason(e)));
         }
     }
 
@@ -62,7 +63,7 @@ final class Spoke extends RankedJob {
     private void received(Frame frame) throws IOException {
         silent.set(0);
         switch (frame.type()) {
-            case BEAT -> { }
+            case BEAT -> {}
             case PARTS -> {
                 DataInputStream in = content(frame);
                 List<byte[]> all = new ArrayList<>();

@@ -104,7 +104,8 @@ final class Watch {
             long limit = phase == Phase.STEP ? stepLimit() : phase.limit().toNanos();
             if (!left[r] && busy[r] > limit) {
                 return phase == Phase.STEP ? hungStep(r, limit)
-                        : new Verdict(r, "it has been %s for %s%s".formatted(phase.text(), seconds(limit), CONSEQUENCE));
+                        : new Verdict(r,
+                                "it has been %s for %s%s".formatted(phase.text(), seconds(limit), CONSEQUENCE));
             }
         }
         return null;
@@ -139,6 +140,6 @@ final class Watch {
 
     private static String seconds(long nanos) {
         double seconds = nanos / 1e9;
-        return seconds >= 10 ? "%.0f s".formatted(seconds) : "%.3g s".formatted(seconds);
+        return (seconds >= 10 ? "%.0f s" : seconds >= 1 ? "%.1f s" : "%.3f s").formatted(seconds);
     }
 }

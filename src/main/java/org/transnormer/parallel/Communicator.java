@@ -10,7 +10,8 @@ import org.transnormer.tensor.Tensor;
  * of a sum is fixed, and every rank gets the same bits: in host memory it is added in the order of the ranks and rounded
  * once to the tensor's type, on GPUs as NCCL does it. There calls only enqueue.
  */
-public sealed interface Communicator permits Communicator.Single, Communicator.Planned, InProcess, Nccl, Late {
+public sealed interface Communicator
+        permits Communicator.Single, Communicator.Planned, InProcess, Nccl, Late, Relayed {
 
     /** Number of ranks. */
     int size();

@@ -1,14 +1,20 @@
 package org.transnormer.parallel;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.transnormer.tensor.Tensor;
 
 /**
  * Ranks that are processes, their tensors in host memory, what they give each other in bytes: for tests and small
- * machines, without a library. The first rank of the group forms each sum, in double, in the order of the ranks, rounds it
- * once, and gives it to all; pieces of few bytes, one after the other. SPEC section 7.
+ * machines, without a library. SPEC section 7.
+ *
+ * <p>The first rank of the group has the elements of all in pieces, forms sums in double, in the order of the ranks, rounds
+ * once, and gives the result to all: the bits of {@link InProcess}.
  */
 public final class Relayed implements Communicator {
 
@@ -23,19 +29,22 @@ public final class Relayed implements Communicator {
     private final int rank;
     private final Runnable begins;
 
+    private Relayed(Exchange exchange, int[] group, Runnable begins) {
+        this.exchange = exchange;
+        this.group = group;
+        this.begins = begins;
+        rank = Arrays.binarySearch(group, exchange.rank());
+    }
+
     /**
-     * @param exchange between all processes
-     * @param group those that share the tensors, this one among them, by their numbers in {@code exchange}
+     * The communicator of all processes.
+     *
      * @param begins is run when a collective begins
      */
-    public Relayed(Exchange exchange, List<Integer> group, Runnable begins) {
-        this.exchange = exchange;
-        this.group = group.stream().mapToInt(Integer::intValue).toArray();
-        this.begins = begins;
-        rank = group.indexOf(exchange.rank());
-        if (rank < 0) {
-            throw new IllegalArgumentException("rank %d is not of the group %s".formatted(exchange.rank(), group));
-        }
+    public static Relayed of(Exchange exchange, Runnable begins) {
+        int[] all = new int[exchange.size()];
+        Arrays.setAll(all, r -> r);
+        return new Relayed(exchange, all, begins);
     }
 
     @Override
@@ -51,46 +60,205 @@ public final class Relayed implements Communicator {
     @Override
     public void allReduceSum(Tensor x) {
         CollectiveArguments.gapless("allReduceSum", x);
-        reduce(x, x, Double::sum);
+        reduce(x, Double::sum);
     }
 
     @Override
     public void allReduceMax(Tensor x) {
         CollectiveArguments.gapless("allReduceMax", x);
-        reduce(x, x, Math::max);
+        reduce(x, Math::max);
     }
 
-    /** result = the reduction over the ranks of x, whose number of elements it has. */
-    private void reduce(Tensor x, Tensor result, Reduction reduction) {
+    private void reduce(Tensor x, Reduction reduction) {
         begins.run();
-        int piece = Exchange.MOST / x.dtype().bytes();
-        Tensor from = flat(x);
-        Tensor to = flat(result);
-        for (long at = 0; at < from.size(); at += piece) {
-            int n = (int) Math.min(piece, from.size() - at);
+        Tensor all = flat(x);
+        for (long at = 0; at < all.size(); at += piece(x)) {
+            Tensor part = all.slice(0, at, Math.min(at + piece(x), all.size()));
             if (rank == 0) {
-                sum(from, to, at, n, reduction);
-                sendToAll(bytes(to, at, n));
+                combine(part, reduction);
             } else {
-                exchange.send(group[0], bytes(from, at, n));
-                put(exchange.receive(group[0]), to, at, n);
+                exchange.send(group[0], bytes(part));
             }
+            fromFirst(part);
         }
     }
 
-    private void sum(Tensor from, Tensor to, long at, int n, Reduction reduction) {
-        double[] sums = new double[n];
-        for (int i = 0; i < n; i++) {
-            sums[i] = from.get(at + i);
-        }
-        for (int r = 1; r < size(); r++) {
-            ByteBuffer theirs = buffer(exchange.receive(group[r]), n * from.dtype().bytes());
-            for (int i = 0; i < n; i++) {
-                sums[i] = reduction.of(sums[i], get(theirs, from, i));
+    private void combine(Tensor x, Reduction reduction) {
+        double[] results = new double[(int) x.size()];
+        Arrays.setAll(results, x::get);
+        try (Arena arena = Arena.ofConfined()) {
+            Tensor theirs = Tensor.allocate(arena, "theirs", x.dtype(), x.size());
+            for (int r = 1; r < size(); r++) {
+                put(exchange.receive(group[r]), theirs);
+                for (int i = 0; i < results.length; i++) {
+                    results[i] = reduction.of(results[i], theirs.get(i));
+                }
             }
         }
-        for (int i = 0; i < n; i++) {
-            to.set(at + i, sums[i]);
+        for (int i = 0; i < results.length; i++) {
+            x.set(i, results[i]);
         }
+    }
+
+    /** x of the first rank to all; at most a piece. */
+    private void fromFirst(Tensor x) {
+        if (rank > 0) {
+            put(exchange.receive(group[0]), x);
+            return;
+        }
+        byte[] bytes = bytes(x);
+        for (int r = 1; r < size(); r++) {
+            exchange.send(group[r], bytes);
+        }
+    }
+
+    @Override
+    public void broadcast(Tensor x, int root) {
+        CollectiveArguments.gapless("broadcast", x);
+        CollectiveArguments.rank("broadcast", root, size());
+        begins.run();
+        if (root != 0 && rank == root) {
+            give(x, 0);
+        } else if (root != 0 && rank == 0) {
+            take(x, root);
+        }
+        Tensor all = flat(x);
+        for (long at = 0; at < all.size(); at += piece(x)) {
+            fromFirst(all.slice(0, at, Math.min(at + piece(x), all.size())));
+        }
+    }
+
+    @Override
+    public void allGather(Tensor part, Tensor whole) {
+        CollectiveArguments.parts("allGather", part, whole, size());
+        Tensor own = range(whole, rank);
+        if (!CollectiveArguments.same(own, part)) {
+            own.copyFrom(part);
+        }
+        for (int r = 0; r < size(); r++) {
+            broadcast(range(whole, r), r);
+        }
+    }
+
+    /** Every rank has the sum of all for a moment, in its own copy. */
+    @Override
+    public void reduceScatterSum(Tensor whole, Tensor part) {
+        CollectiveArguments.parts("reduceScatterSum", part, whole, size());
+        try (Arena arena = Arena.ofConfined()) {
+            Tensor sum = Tensor.allocate(arena, "sum", whole.dtype(), whole.shape());
+            sum.copyFrom(whole);
+            allReduceSum(sum);
+            part.copyFrom(range(sum, rank));
+        }
+    }
+
+    private Tensor range(Tensor whole, int r) {
+        long n = whole.dim(0) / size();
+        return whole.slice(0, r * n, (r + 1) * n);
+    }
+
+    @Override
+    public void send(Tensor x, int to) {
+        CollectiveArguments.gapless("send", x);
+        CollectiveArguments.other("send", to, rank, size());
+        begins.run();
+        give(x, to);
+    }
+
+    @Override
+    public void receive(Tensor x, int from) {
+        CollectiveArguments.gapless("receive", x);
+        CollectiveArguments.other("receive", from, rank, size());
+        begins.run();
+        take(x, from);
+    }
+
+    private void give(Tensor x, int to) {
+        Tensor all = flat(x);
+        for (long at = 0; at < all.size(); at += piece(x)) {
+            exchange.send(group[to], bytes(all.slice(0, at, Math.min(at + piece(x), all.size()))));
+        }
+    }
+
+    private void take(Tensor x, int from) {
+        Tensor all = flat(x);
+        for (long at = 0; at < all.size(); at += piece(x)) {
+            put(exchange.receive(group[from]), all.slice(0, at, Math.min(at + piece(x), all.size())));
+        }
+    }
+
+    @Override
+    public void barrier() {
+        begins.run();
+        shared(0);
+    }
+
+    /** What each rank gives. */
+    private int[] shared(int mine) {
+        ByteBuffer all = ByteBuffer.allocate(Integer.BYTES * size());
+        if (rank > 0) {
+            exchange.send(group[0], ByteBuffer.allocate(Integer.BYTES).putInt(mine).array());
+            all = ByteBuffer.wrap(exchange.receive(group[0]));
+        } else {
+            all.putInt(mine);
+            for (int r = 1; r < size(); r++) {
+                all.put(exchange.receive(group[r]));
+            }
+            for (int r = 1; r < size(); r++) {
+                exchange.send(group[r], all.array());
+            }
+        }
+        int[] values = new int[size()];
+        all.rewind().asIntBuffer().get(values);
+        return values;
+    }
+
+    @Override
+    public Relayed split(int number) {
+        int[] numbers = shared(number);
+        List<Integer> same = new ArrayList<>();
+        for (int r = 0; r < size(); r++) {
+            if (numbers[r] == number) {
+                same.add(group[r]);
+            }
+        }
+        return new Relayed(exchange, same.stream().mapToInt(Integer::intValue).toArray(), begins);
+    }
+
+    @Override
+    public Relayed beside() {
+        return this;
+    }
+
+    @Override
+    public void collectivesAwaitCompute() {
+        // the host computes, and then calls
+    }
+
+    @Override
+    public void computeAwaitsCollectives() {
+        // a call returns when it is done
+    }
+
+    private static long piece(Tensor x) {
+        return Exchange.MOST / x.dtype().bytes();
+    }
+
+    private static Tensor flat(Tensor x) {
+        return Tensor.of(x.name(), x.dtype(), x.storage(), x.offset(), x.size());
+    }
+
+    private static byte[] bytes(Tensor x) {
+        byte[] bytes = new byte[(int) (x.size() * x.dtype().bytes())];
+        MemorySegment.copy(x.segment(), ValueLayout.JAVA_BYTE, x.byteOffset(), bytes, 0, bytes.length);
+        return bytes;
+    }
+
+    private static void put(byte[] bytes, Tensor x) {
+        if (bytes.length != x.size() * x.dtype().bytes()) {
+            throw new IllegalStateException("%,d bytes came for %s: the ranks do not make the same calls".formatted(
+                    bytes.length, x));
+        }
+        MemorySegment.copy(bytes, 0, x.segment(), ValueLayout.JAVA_BYTE, x.byteOffset(), bytes.length);
     }
 }

@@ -13,7 +13,7 @@ class PackageGraphTest {
     /** From the ground up; a package uses only its own layer, without cycles, and the layers above it in this list. */
     private static final List<List<String>> LAYERS = List.of(
             List.of(""),
-            List.of("tensor", "random", "simd", "parallel", "plot", "cuda"),
+            List.of("tensor", "random", "simd", "parallel", "launch", "plot", "cuda"),
             List.of("activation", "adamw", "decay", "embedding", "lightning", "linear", "loss", "lrpe", "product",
                     "srmsnorm"),
             List.of("backend"),
