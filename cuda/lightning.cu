@@ -256,6 +256,8 @@ DEVICE void step(const T* q, long long qToken, long long qHead, const T* k, long
   const int first = (int)(blockIdx.x % tiles) * COLUMNS;
   const int h = blockIdx.x / tiles % heads;
   const int n = blockIdx.x / tiles / heads;
+  release_successor();
+  await_predecessor();
   const long long row = offsets[n];
   if (offsets[n + 1] - row != 1) {
     return;

@@ -1,10 +1,4 @@
-// What the library's matrix products do not do for a linear map: products of few tokens, bias, its gradient. SPEC section
-// 3.4.
-//
-// linear_few_*_N: y_ti = Σ_j x_tj w_ij + b_i + residual_ti for N = 1 or 2 tokens, which is what decoding does. A warp makes N
-// neighbouring outputs of all tokens: a lane takes every 32nd piece of 16 bytes of the weights' rows, each read once, fetched
-// one step ahead and kept out of L1, where x stays. A lane's products are one chain of fused multiply-adds per output in
-// F32, the lanes' sums go up a tree, then bias and residual are added. Reads O · I weights.
+// What the library's matrix products do not do for a linear map: bias, its gradient. SPEC section 3.4.
 //
 // linear_start_*: y = b + residual (0 where missing): all there is where the inner axis is empty, and a bias in the type of y
 // for the library's products.
@@ -18,101 +12,7 @@
 
 namespace {
 
-constexpr int THREADS = 128;
 constexpr int SUM_THREADS = 256;
-
-/** 16 bytes that are read once. */
-template <class T>
-DEVICE Pack<T> load_once(const T* p) {
-  return {load_streaming(p)};
-}
-
-/** Of ROWS rows of w the piece that begins with column c; 0 beyond the row's end. */
-template <class T, int ROWS>
-DEVICE void load_weights(const T* w, long long stride, long long c, long long columns, bool aligned,
-                         Pack<T> (&to)[ROWS]) {
-#pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-    to[r] = aligned && c + LANES<T> <= columns ? load_once(w + r * stride + c)
-                                               : load_some(w + r * stride + c, columns - c);
-  }
-}
-
-template <class T, int TOKENS, int ROWS>
-DEVICE void few(const T* x, long long x_stride, const T* w, long long w_stride, const float* bias, const T* residual,
-                long long residual_stride, T* y, long long y_stride, int tokens, long long columns, long long outputs) {
-  static_assert(TOKENS * ROWS <= 32, "a lane writes one output");
-  const int lane = threadIdx.x % 32;
-  const long long first = ((long long)blockIdx.x * (THREADS / 32) + threadIdx.x / 32) * ROWS;
-  if (first >= outputs) {
-    return;
-  }
-  // Rows and tokens beyond the last are the last once more; what comes of them is not written.
-  const int rows = (int)min((long long)ROWS, outputs - first);
-  const T* row = w + first * w_stride;
-  const bool whole = rows == ROWS;
-  const bool aligned = whole && aligned16(row) && w_stride % LANES<T> == 0;
-  float sums[ROWS][TOKENS] = {};
-  Pack<T> weights[ROWS];
-  const long long step = 32 * LANES<T>;
-  long long c = lane * LANES<T>;
-  auto fetch = [&](long long from, Pack<T>(&to)[ROWS]) {
-    if (whole) {
-      load_weights(row, w_stride, from, columns, aligned, to);
-    } else {
-#pragma unroll
-      for (int r = 0; r < ROWS; r++) {
-        to[r] = load_some(row + (r < rows ? r : 0) * w_stride + from, columns - from);
-      }
-    }
-  };
-  fetch(c, weights);
-  for (; c - lane * LANES<T> < columns; c += step) {
-    Pack<T> ahead[ROWS];
-    fetch(c + step, ahead);
-    float a[ROWS][LANES<T>];
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      unpack(weights[r], a[r]);
-    }
-#pragma unroll
-    for (int t = 0; t < TOKENS; t++) {
-      float b[LANES<T>];
-      unpack(load_some(x + (t < tokens ? t : 0) * x_stride + c, columns - c), b);
-#pragma unroll
-      for (int r = 0; r < ROWS; r++) {
-#pragma unroll
-        for (int j = 0; j < LANES<T>; j++) {
-          sums[r][t] = fmaf(a[r][j], b[j], sums[r][t]);
-        }
-      }
-    }
-#pragma unroll
-    for (int r = 0; r < ROWS; r++) {
-      weights[r] = ahead[r];
-    }
-  }
-  float mine = 0.0f;
-#pragma unroll
-  for (int r = 0; r < ROWS; r++) {
-#pragma unroll
-    for (int t = 0; t < TOKENS; t++) {
-      const float sum = warp_sum(sums[r][t]);
-      mine = lane == t * ROWS + r ? sum : mine;
-    }
-  }
-  const int r = lane % ROWS;
-  const int t = lane / ROWS;
-  if (r < rows && t < tokens && t < TOKENS) {
-    if (bias != nullptr) {
-      mine += bias[first + r];
-    }
-    if (residual != nullptr) {
-      mine += to_float(residual[t * residual_stride + first + r]);
-    }
-    y[t * y_stride + first + r] = from_float<T>(mine);
-  }
-}
 
 template <class T>
 DEVICE void start(const float* bias, const T* residual, long long residual_stride, T* y, long long y_stride,
@@ -185,20 +85,6 @@ DEVICE void sum_columns(const T* dy, long long dy_stride, long long tokens, long
 }
 
 }  // namespace
-
-/** bias (O) and residual (T, O) may be null; residual may be y. */
-#define FEW(NAME, TYPE, TOKENS, ROWS)                                                                             \
-  extern "C" __global__ void __launch_bounds__(THREADS)                                                           \
-      NAME(const TYPE* x, long long x_stride, const TYPE* w, long long w_stride, const float* bias,               \
-           const TYPE* residual, long long residual_stride, TYPE* y, long long y_stride, int tokens,              \
-           long long columns, long long outputs) {                                                                \
-    few<TYPE, TOKENS, ROWS>(x, x_stride, w, w_stride, bias, residual, residual_stride, y, y_stride, tokens,       \
-                            columns, outputs);                                                                    \
-  }
-FEW(linear_few_f32_1, float, 1, 1)
-FEW(linear_few_f32_2, float, 2, 2)
-FEW(linear_few_bf16_1, bf16, 1, 1)
-FEW(linear_few_bf16_2, bf16, 2, 2)
 
 #define START(NAME, TYPE)                                                                                         \
   extern "C" __global__ void __launch_bounds__(SUM_THREADS)                                                       \

@@ -266,6 +266,8 @@ DEVICE void norm_forward(Matrix<const T> x, S* statistics, long long statistics_
   const long long row = (long long)blockIdx.x * blockDim.y + threadIdx.y;
   const bool there = row < rows;
   const bool gated = gate.first != nullptr;
+  release_successor();
+  await_predecessor();
   Pack<T> pieces[PIECES], gates[PIECES] = {};
   load_row(x, row, there, 0, columns, pieces);
   if (gated) {

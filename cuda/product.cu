@@ -20,6 +20,8 @@ DEVICE Pack<T> times(Pack<T> x, Pack<T> y) {
 template <class T>
 DEVICE void forward(const T* a, long long a_stride, const T* b, long long b_stride, T* y, long long y_stride,
                     long long rows, long long columns) {
+  release_successor();
+  await_predecessor();
   const Tile<T> tile(rows, columns);
   Pack<T> as[ROWS], bs[ROWS];
   tile.load(a, a_stride, 0, as);

@@ -57,15 +57,6 @@ DEVICE unsigned max_nan_bf16x2(unsigned a, unsigned b) {
 
 // ---- Memory ----------------------------------------------------------------------------------------------------
 
-/** 16 bytes of global memory that no kernel writes and nobody reads again. */
-DEVICE uint4 load_streaming(const void* p) {
-  uint4 x;
-  asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-      : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
-      : "l"(p));
-  return x;
-}
-
 DEVICE unsigned shared_address(const void* p) { return (unsigned)__cvta_generic_to_shared(p); }
 
 /** 16 bytes from global to shared memory, or zeros there unless `real`; done when wait_copies() of this thread returns. */
@@ -74,6 +65,33 @@ DEVICE void copy16(unsigned to, const void* from, bool real) {
 }
 
 DEVICE void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+/** Makes a group of the copies that this thread has begun since the last group; it may be empty. */
+DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+/** Returns when of this thread's groups all but the last N are done. */
+template <int N>
+DEVICE void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+// ---- Kernels that overlap --------------------------------------------------------------------------------------
+//
+// Where a launch allows it (Launch.overlapping), a kernel begins before the one before it in the stream has ended.
+
+/** Returns when the kernel before this one has ended and its writes are seen. What earlier kernels write is read after it. */
+DEVICE void await_predecessor() {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/** The kernel after this one may begin once every block has called this. */
+DEVICE void release_successor() {
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 
 // ---- Tensor cores ----------------------------------------------------------------------------------------------
 

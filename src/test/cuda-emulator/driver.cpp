@@ -233,6 +233,18 @@ API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, un
     f->module->launch(f->kernel, sizes.data(), pointers.data());
   });
 }
+API int cuLaunchKernelEx(const void* configuration, void* function, void** values, void** extra) {
+  struct Configuration {
+    unsigned sizes[6];
+    unsigned shared;
+    void* stream;
+    void* attributes;
+    unsigned count;
+  };
+  const auto* c = static_cast<const Configuration*>(configuration);
+  return cuLaunchKernel(function, c->sizes[0], c->sizes[1], c->sizes[2], c->sizes[3], c->sizes[4], c->sizes[5],
+                        c->shared, c->stream, values, extra);
+}
 API int cuTensorMapEncodeTiled() { return 801; }
 
 // ---- The run-time compiler -------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@
 #define __forceinline__ inline
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
+#define __maxnreg__(...)
 #define __align__(n) alignas(n)
 #define __shared__ static
 #define __restrict__ __restrict
@@ -93,11 +94,14 @@ struct Warp {
 struct Copy {
   unsigned to;
   uint4 value;
+  int group;
 };
 
 inline Fiber fibers[MOST_THREADS];
 inline Warp warps[MOST_THREADS / 32];
 inline std::vector<Copy> copies[MOST_THREADS];
+/** Groups of copies that a thread has made. */
+inline int groups[MOST_THREADS];
 alignas(1024) inline unsigned char shared[SHARED];
 inline void* launcher;
 inline const char* kernel_name;
@@ -174,6 +178,7 @@ inline void run_block() {
     }
     f.done = false;
     copies[i].clear();
+    groups[i] = 0;
     // Six registers, then where to go: aligned as behind a call.
     void** top = reinterpret_cast<void**>(f.stack + STACK - 64);
     *top = reinterpret_cast<void*>(run_fiber);

@@ -35,11 +35,6 @@ inline void check_aligned(const char* what, unsigned long long address) {
   }
 }
 
-DEVICE uint4 load_streaming(const void* p) {
-  check_aligned("an address", (unsigned long long)p);
-  return *static_cast<const uint4*>(p);
-}
-
 DEVICE unsigned shared_address(const void* p) {
   const long long offset = static_cast<const unsigned char*>(p) - emulator::shared;
   if (offset < 0 || offset >= emulator::SHARED) {
@@ -52,7 +47,7 @@ DEVICE unsigned shared_address(const void* p) {
 /** The copy is made when it is waited for: what reads too early sees what was there before. */
 DEVICE void copy16(unsigned to, const void* from, bool real) {
   check_aligned("the target of a copy", to);
-  emulator::Copy copy{to, {0, 0, 0, 0}};
+  emulator::Copy copy{to, {0, 0, 0, 0}, emulator::groups[emulator::current]};
   if (real) {
     check_aligned("the source of a copy", (unsigned long long)from);
     memcpy(&copy.value, from, 16);
@@ -60,12 +55,33 @@ DEVICE void copy16(unsigned to, const void* from, bool real) {
   emulator::copies[emulator::current].push_back(copy);
 }
 
-DEVICE void wait_copies() {
-  for (const emulator::Copy& copy : emulator::copies[emulator::current]) {
-    memcpy(emulator::shared + copy.to, &copy.value, 16);
+/** Makes the copies of this thread's groups before `end`. */
+inline void make_copies(int end) {
+  std::vector<emulator::Copy>& copies = emulator::copies[emulator::current];
+  std::vector<emulator::Copy> later;
+  for (const emulator::Copy& copy : copies) {
+    if (copy.group < end) {
+      memcpy(emulator::shared + copy.to, &copy.value, 16);
+    } else {
+      later.push_back(copy);
+    }
   }
-  emulator::copies[emulator::current].clear();
+  copies = std::move(later);
 }
+
+DEVICE void wait_copies() { make_copies(emulator::groups[emulator::current] + 1); }
+
+DEVICE void commit_copies() { emulator::groups[emulator::current]++; }
+
+template <int N>
+DEVICE void wait_copies() {
+  make_copies(emulator::groups[emulator::current] - N);
+}
+
+/** Kernels run one after the other here. */
+DEVICE void await_predecessor() {}
+
+DEVICE void release_successor() {}
 
 inline void load_matrices(unsigned (&r)[4], unsigned address, bool transposed) {
   check_aligned("a row of ldmatrix", address);

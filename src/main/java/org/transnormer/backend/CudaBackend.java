@@ -1,7 +1,6 @@
 package org.transnormer.backend;
 
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.OptionalDouble;
 import org.transnormer.activation.Activation;
@@ -14,6 +13,7 @@ import org.transnormer.cuda.Event;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.cuda.Graph;
 import org.transnormer.cuda.Launch;
+import org.transnormer.cuda.PinnedBuffer;
 import org.transnormer.embedding.EmbeddingCuda;
 import org.transnormer.lightning.FeatureAttentionCuda;
 import org.transnormer.lightning.LightningCuda;
@@ -25,11 +25,9 @@ import org.transnormer.product.ProductCuda;
 import org.transnormer.srmsnorm.LayerNormCuda;
 import org.transnormer.srmsnorm.RmsNormCuda;
 import org.transnormer.srmsnorm.SrmsNormCuda;
-import org.transnormer.tensor.Buffer;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Memory;
-import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Workspace;
 
@@ -41,18 +39,17 @@ public final class CudaBackend implements Backend {
     private static final int CONVERTED_PER_BLOCK = 2048;
     /** All that are used, so that they are compiled side by side. */
     private static final List<String> SOURCES = List.of("activation", "adamw", "embedding", "layernorm", "lightning",
-            "lightning_tensor", "linear", "loss", "lrpe", "product", "rmsnorm", "srmsnorm", "tensor");
+            "lightning_tensor", "linear", "linear_few", "loss", "lrpe", "product", "rmsnorm", "srmsnorm", "tensor");
 
     private final Precision precision;
     private final Gpu gpu;
     private final Memory memory;
     private final Workspace workspace;
-    private final HostMemory hostMemory = new HostMemory();
     private final FeatureAttentionCuda attention;
     private final Leaves leaves;
     private final Launch widen;
     private final Launch narrow;
-    private Buffer read;
+    private PinnedBuffer read;
 
     /**
      * @param precision {@link Precision#F32} or {@link Precision#BF16}
@@ -135,11 +132,14 @@ public final class CudaBackend implements Backend {
 
     @Override
     public Tensor readable(Tensor x) {
-        if (read == null || read.maxTokens() < x.dim(0)) {
-            long[] row = Arrays.copyOfRange(x.shape(), 1, x.rank());
-            read = Buffer.allocate(hostMemory, MemoryKind.DATA, x.name(), x.dtype(), x.dim(0), row);
+        long bytes = x.size() * x.dtype().bytes();
+        if (read == null || read.segment().byteSize() < bytes) {
+            if (read != null) {
+                read.close();
+            }
+            read = PinnedBuffer.of(gpu.context(), bytes);
         }
-        Tensor copy = read.rows(x.dim(0));
+        Tensor copy = Tensor.of(x.name(), x.dtype(), new Storage.Host(read.segment()), 0, x.shape());
         copy.copyFrom(x);
         return copy;
     }
@@ -199,7 +199,6 @@ public final class CudaBackend implements Backend {
 
     @Override
     public void close() {
-        hostMemory.close();
         memory.close();
         gpu.close();
     }

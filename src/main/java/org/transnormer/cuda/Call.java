@@ -36,6 +36,12 @@ public final class Call {
         launch = gpu.launch(stem, kernel, types.toArray(ArgumentType[]::new));
     }
 
+    /** Lets the kernel overlap the one before it: {@link Launch#overlapping}. */
+    public Call overlapping() {
+        launch.overlapping();
+        return this;
+    }
+
     /** Where grid and block are set. */
     public Launch launch() {
         return launch;

@@ -5,6 +5,9 @@ import static org.transnormer.cuda.bindings.driver.DriverApi.*;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import org.transnormer.cuda.bindings.driver.CUlaunchAttribute;
+import org.transnormer.cuda.bindings.driver.CUlaunchAttributeValue;
+import org.transnormer.cuda.bindings.driver.CUlaunchConfig;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -14,6 +17,8 @@ import org.transnormer.tensor.Tensor;
  */
 public final class Launch extends Owner {
     private final Kernel kernel;
+    /** Whether the device lets kernels overlap. */
+    private final boolean overlaps;
     private final Arena arena = Arena.ofShared();
     /** One after the other, aligned as in C. */
     private final MemorySegment values;
@@ -29,10 +34,13 @@ public final class Launch extends Owner {
     private int blockY = 1;
     private int blockZ = 1;
     private int sharedBytes;
+    /** Of a launch that overlaps, else null. */
+    private MemorySegment configuration;
 
     private Launch(Context context, Kernel kernel) {
         super(context);
         this.kernel = kernel;
+        overlaps = context.device().major() >= 9;
         types = kernel.parameters().toArray(ArgumentType[]::new);
         offsets = new long[types.length];
         long end = 0;
@@ -80,9 +88,31 @@ public final class Launch extends Owner {
         return block(x, 1, 1);
     }
 
-    /** Dynamic shared memory of a block; beyond 48 KiB see {@link Kernel#allowSharedBytes}. */
+    /** Allows this kernel so much dynamic shared memory; see {@link Kernel#allowSharedBytes}. */
+    public Launch allowSharedBytes(int bytes) {
+        kernel.allowSharedBytes(bytes);
+        return this;
+    }
+
+    /** Dynamic shared memory of a block; beyond 48 KiB see {@link #allowSharedBytes}. */
     public Launch sharedBytes(int bytes) {
         sharedBytes = bytes;
+        return this;
+    }
+
+    /**
+     * Lets the kernel begin before the one before it in the stream has ended, where the device can do that (compute
+     * capability 9.0 and later). The kernel must call {@code await_predecessor()} before it touches what others write.
+     */
+    public Launch overlapping() {
+        if (configuration == null && overlaps) {
+            MemorySegment attribute = CUlaunchAttribute.allocate(arena);
+            CUlaunchAttribute.id(attribute, CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION());
+            CUlaunchAttributeValue.programmaticStreamSerializationAllowed(CUlaunchAttribute.value(attribute), 1);
+            configuration = CUlaunchConfig.allocate(arena);
+            CUlaunchConfig.attrs(configuration, attribute);
+            CUlaunchConfig.numAttrs(configuration, 1);
+        }
         return this;
     }
 
@@ -143,8 +173,25 @@ public final class Launch extends Owner {
             throw new IllegalStateException("%s: argument %d was never set".formatted(kernel.name(),
                     Long.numberOfTrailingZeros(~set)));
         }
+        if (configuration != null) {
+            onOverlapping(stream);
+            return;
+        }
         Driver.check("cuLaunchKernel", cuLaunchKernel(kernel.handle(), gridX, gridY, gridZ, blockX, blockY, blockZ,
                 sharedBytes, stream.handle(), pointers, MemorySegment.NULL), this);
+    }
+
+    private void onOverlapping(Stream stream) {
+        CUlaunchConfig.gridDimX(configuration, gridX);
+        CUlaunchConfig.gridDimY(configuration, gridY);
+        CUlaunchConfig.gridDimZ(configuration, gridZ);
+        CUlaunchConfig.blockDimX(configuration, blockX);
+        CUlaunchConfig.blockDimY(configuration, blockY);
+        CUlaunchConfig.blockDimZ(configuration, blockZ);
+        CUlaunchConfig.sharedMemBytes(configuration, sharedBytes);
+        CUlaunchConfig.hStream(configuration, stream.handle());
+        Driver.check("cuLaunchKernelEx", cuLaunchKernelEx(configuration, kernel.handle(), pointers,
+                MemorySegment.NULL), this);
     }
 
     @Override

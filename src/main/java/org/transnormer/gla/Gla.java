@@ -109,6 +109,10 @@ public final class Gla implements TokenMixer {
             String name) {
         saved.bind(x.dim(0));
         scratch.bind(x.dim(0));
+        if (gradients == null && !trace.active()) {
+            infer(x, sequences, mask, initial, last, y);
+            return;
+        }
         tokenNorm.forward(x, saved.tokenStatistics, null, scratch.normed);
         backend.linear().forward(scratch.normed, parameters.qkvu(), parameters.qkvuBias(), null, saved.qkvu);
         if (trace.composed()) {
@@ -135,6 +139,17 @@ public final class Gla implements TokenMixer {
             trace.record(name + ".token_mixer", scratch.normed);
         }
         project(x, y);
+    }
+
+    /** The forward where nothing is kept for a backward: norms are left to the projections that read them. */
+    private void infer(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor last, Tensor y) {
+        boolean first = communicator.rank() == 0;
+        backend.linear().normed(tokenNorm, x, saved.tokenStatistics, null, scratch.normed, parameters.qkvu(),
+                parameters.qkvuBias(), null, saved.qkvu);
+        attend(sequences, mask, initial, last);
+        backend.linear().normed(outputNorm, saved.attention, saved.outputStatistics, saved.u, scratch.gated,
+                parameters.out(), first ? parameters.outBias() : null, first ? x : null, y);
+        communicator.allReduceSum(y);
     }
 
     @Override

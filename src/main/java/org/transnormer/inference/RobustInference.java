@@ -73,7 +73,7 @@ public final class RobustInference {
             model.config().checkSequence(state.position(slots[i]) + 1);
             append(slots[i], tokens, i, 1);
         }
-        batch.upload();
+        batch.uploadInputs();
         Step step = steps.getIfAbsentPutWithKey(slots.length, Step::new);
         step.run();
         advance();
@@ -126,7 +126,7 @@ public final class RobustInference {
     }
 
     private void forward() {
-        batch.upload();
+        batch.uploadInputs();
         model.forward(batch, state, Trace.NONE);
         advance();
     }

@@ -26,8 +26,8 @@ final class LightningCudaStep {
 
     LightningCudaStep(Gpu gpu) {
         this.gpu = gpu;
-        f32 = gpu.launch("lightning", "lightning_step_f32", PARAMETERS).block(THREADS);
-        bf16 = gpu.launch("lightning", "lightning_step_bf16", PARAMETERS).block(THREADS);
+        f32 = gpu.launch("lightning", "lightning_step_f32", PARAMETERS).block(THREADS).overlapping();
+        bf16 = gpu.launch("lightning", "lightning_step_bf16", PARAMETERS).block(THREADS).overlapping();
     }
 
     void run(Tensor q, Tensor k, Tensor v, ActivationFunction f, Tensor theta, Tensor rates, Sequences sequences,

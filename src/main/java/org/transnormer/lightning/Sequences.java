@@ -17,6 +17,8 @@ public final class Sequences {
     /** The slot of a sequence that starts from a zero state and whose final state nobody wants. */
     public static final int NO_SLOT = -1;
 
+    /** Slots, offsets and positions, one behind the other: what changes between two steps goes up in one copy. */
+    private final Tensor all;
     private final Tensor offsets;
     private final Tensor positions;
     private final Tensor slots;
@@ -28,9 +30,11 @@ public final class Sequences {
     private Sequences(Memory memory, int maxCount, long maxTokens) {
         this.maxCount = maxCount;
         this.maxTokens = maxTokens;
-        this.offsets = memory.allocate(MemoryKind.DATA, "sequences.offsets", DType.I32, maxCount + 1L);
-        this.positions = memory.allocate(MemoryKind.DATA, "sequences.positions", DType.I32, maxTokens);
-        this.slots = memory.allocate(MemoryKind.DATA, "sequences.slots", DType.I32, maxCount);
+        long ends = 2L * maxCount + 1;
+        all = memory.allocate(MemoryKind.DATA, "sequences", DType.I32, ends + maxTokens);
+        slots = all.slice(0, 0, maxCount);
+        offsets = all.slice(0, maxCount, ends);
+        positions = all.slice(0, ends, ends + maxTokens);
     }
 
     /** Room for at most {@code maxCount} sequences of at most {@code maxTokens} tokens together; empty. */
@@ -74,9 +78,7 @@ public final class Sequences {
 
     /** Makes a device see the sequences. To be called after the last {@link #add} and before the step. */
     public void upload() {
-        offsets().upload();
-        positions().upload();
-        slots().upload();
+        all.slice(0, 0, 2L * maxCount + 1 + tokens).upload();
     }
 
     public int count() {

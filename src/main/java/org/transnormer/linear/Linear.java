@@ -1,5 +1,7 @@
 package org.transnormer.linear;
 
+import org.transnormer.product.Product;
+import org.transnormer.srmsnorm.NormLayer;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -22,6 +24,31 @@ public interface Linear {
      * @param residual (T, O), added, or null; may be y
      */
     void forward(Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y);
+
+    /**
+     * The forward of norm(x), or of gate ⊙ norm(x); for inference. SPEC section 3.4.1.
+     *
+     * @param statistics as of {@link NormLayer#forward}; a twin that does all in one may leave them as they are
+     * @param gate (T, I), or null
+     * @param normed (T, I), of the type of x: where gate ⊙ norm(x) goes, unless the twin does not write it
+     */
+    default void normed(NormLayer norm, Tensor x, Tensor statistics, Tensor gate, Tensor normed, Tensor w, Tensor b,
+            Tensor residual, Tensor y) {
+        norm.forward(x, statistics, gate, normed);
+        forward(normed, w, b, residual, y);
+    }
+
+    /**
+     * The forward of p ⊙ q; for inference. SPEC section 3.4.1.
+     *
+     * @param p (T, I), as q
+     * @param made (T, I), of their type: where p ⊙ q goes, unless the twin does not write it; may be p
+     */
+    default void product(Product product, Tensor p, Tensor q, Tensor made, Tensor w, Tensor b, Tensor residual,
+            Tensor y) {
+        product.forward(p, q, made);
+        forward(made, w, b, residual, y);
+    }
 
     /**
      * dx = dy · w, or dx += dy · w.

@@ -21,6 +21,18 @@ final class LinearArguments {
         }
     }
 
+    /** What x is made of, and where it would be written: other is a gate or a factor, or null. */
+    static void input(Tensor x, Tensor other, Tensor made) {
+        matrix("x", x);
+        shape("what is made of x", made, x.dim(0), x.dim(1));
+        if (other != null) {
+            shape("gate or factor", other, x.dim(0), x.dim(1));
+            if (other.dtype() != x.dtype()) {
+                throw new IllegalArgumentException("linear: gate or factor is %s, x is %s".formatted(other, x));
+            }
+        }
+    }
+
     static void backwardInput(Tensor dy, Tensor w, Tensor dx) {
         matrix("dy", dy);
         matrix("w", w);

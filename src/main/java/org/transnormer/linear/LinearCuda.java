@@ -12,12 +12,15 @@ import org.transnormer.cuda.Gpu;
 import org.transnormer.cuda.Launch;
 import org.transnormer.cuda.Matmul;
 import org.transnormer.cuda.MatmulShape;
+import org.transnormer.product.Product;
+import org.transnormer.srmsnorm.NormLayer;
+import org.transnormer.srmsnorm.SrmsNorm;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Workspace;
 
 /**
- * CUDA twin: products by cuBLASLt; some of one or two tokens, and what is summed over columns, by cuda/linear.cu. x, w,
+ * CUDA twin: products by cuBLASLt, but of one or two tokens by cuda/linear_few.cu; what is summed over columns by cuda/linear.cu. x, w,
  * residual, y, dy and dx are all F32 or all BF16; b, dw and db are F32.
  *
  * <p>Differs from {@link LinearScalar} in: products are summed in F32, in an order that depends on shapes, alignment,
@@ -25,13 +28,7 @@ import org.transnormer.tensor.Workspace;
  * Of more than two tokens the bias has been rounded to the type of y before: the library adds no other.
  */
 public final class LinearCuda implements Linear {
-    /** Tokens up to which a forward may be a kernel of its own; with more cuBLASLt is the faster. */
-    static final int FEW = 2;
-    /** Outputs from which it is as fast as memory is read, and cuBLASLt is not; see cuda/NOTES.md. */
-    private static final long MANY_OUTPUTS = 1 << 14;
-
     private static final String STEM = "linear";
-    private static final int FEW_THREADS = 128;
     private static final int SUM_THREADS = 256;
     /** Ranges of tokens that the bias gradient is summed over, at most, and tokens of one, at least. */
     private static final long RANGES = 128;
@@ -43,8 +40,7 @@ public final class LinearCuda implements Linear {
     private final Workspace workspace;
     private final CublasLt library;
     private final LinkedHashMap<MatmulShape, Matmul> products = new LinkedHashMap<>(PREPARED, 0.75f, true);
-    private final Launch[] few32 = new Launch[FEW];
-    private final Launch[] few16 = new Launch[FEW];
+    private final LinearCudaFew few;
     private final Launch start32;
     private final Launch start16;
     private final Launch columns32;
@@ -55,11 +51,7 @@ public final class LinearCuda implements Linear {
         this.gpu = gpu;
         this.workspace = workspace;
         library = CublasLt.of(gpu.context(), workspace);
-        ArgumentType[] few = {POINTER, LONG, POINTER, LONG, POINTER, POINTER, LONG, POINTER, LONG, INT, LONG, LONG};
-        for (int i = 0; i < FEW; i++) {
-            few32[i] = gpu.launch(STEM, "linear_few_f32_" + (i + 1), few).block(FEW_THREADS);
-            few16[i] = gpu.launch(STEM, "linear_few_bf16_" + (i + 1), few).block(FEW_THREADS);
-        }
+        few = new LinearCudaFew(gpu);
         ArgumentType[] start = {POINTER, POINTER, LONG, POINTER, LONG, LONG};
         start32 = gpu.launch(STEM, "linear_start_f32", start).block(SUM_THREADS);
         start16 = gpu.launch(STEM, "linear_start_bf16", start).block(SUM_THREADS);
@@ -71,26 +63,40 @@ public final class LinearCuda implements Linear {
 
     @Override
     public void forward(Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y) {
-        LinearArguments.forward(x, w, b, residual, y);
-        DType type = activations("x", x);
-        require("w", w, type);
-        require("b", b, DType.F32);
-        require("residual", residual, type);
-        require("y", y, type);
-        long tokens = x.dim(0);
+        DType type = checkForward(x, w, b, residual, y);
         if (y.size() == 0) {
-            return;
-        }
-        // Of BF16 rows of whole 16 bytes, without a bias, cuBLASLt makes fewer outputs faster.
-        if (tokens <= FEW && (type == DType.F32 || b != null || w.dim(0) >= MANY_OUTPUTS
-                || alignment(x, w, residual == null ? y : residual, y) < MatmulShape.USUAL_ALIGNMENT)) {
-            few((type == DType.F32 ? few32 : few16)[(int) tokens - 1], x, w, b, residual, y);
             return;
         }
         if (w.dim(1) == 0) {
             start(b, residual, y);
+        } else if (x.dim(0) <= LinearCudaFew.TOKENS) {
+            few.plain(x, w, b, residual, y);
         } else {
             multiply(x, false, w, true, b == null ? null : bias(b, type), residual, y);
+        }
+    }
+
+    @Override
+    public void normed(NormLayer norm, Tensor x, Tensor statistics, Tensor gate, Tensor normed, Tensor w, Tensor b,
+            Tensor residual, Tensor y) {
+        if (norm.norm() instanceof SrmsNorm && norm.communicator().size() == 1 && few.takes(x, w)) {
+            LinearArguments.input(x, gate, normed);
+            checkForward(x, w, b, residual, y);
+            few.norm(x, gate, norm.width(), SrmsNorm.EPSILON, w, b, residual, y);
+        } else {
+            Linear.super.normed(norm, x, statistics, gate, normed, w, b, residual, y);
+        }
+    }
+
+    @Override
+    public void product(Product product, Tensor p, Tensor q, Tensor made, Tensor w, Tensor b, Tensor residual,
+            Tensor y) {
+        if (few.takes(p, w)) {
+            LinearArguments.input(p, q, made);
+            checkForward(p, w, b, residual, y);
+            few.product(p, q, w, b, residual, y);
+        } else {
+            Linear.super.product(product, p, q, made, w, b, residual, y);
         }
     }
 
@@ -127,14 +133,15 @@ public final class LinearCuda implements Linear {
         workspace.reserve(CublasLt.WORKSPACE + out * DType.BF16.bytes());
     }
 
-    /** A warp makes as many outputs as there are tokens. */
-    private void few(Launch kernel, Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y) {
-        long tokens = x.dim(0);
-        long outputs = w.dim(0);
-        kernel.grid(Math.ceilDiv(outputs, tokens * (FEW_THREADS / 32))).set(0, DevicePtr.of(x)).set(1, x.stride(0))
-                .set(2, DevicePtr.of(w)).set(3, w.stride(0)).set(4, b).set(5, residual)
-                .set(6, residual == null ? 0 : residual.stride(0)).set(7, DevicePtr.of(y)).set(8, y.stride(0))
-                .set(9, (int) tokens).set(10, w.dim(1)).set(11, outputs).on(gpu.stream());
+    /** The type of the activations. */
+    private static DType checkForward(Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y) {
+        LinearArguments.forward(x, w, b, residual, y);
+        DType type = activations("x", x);
+        require("w", w, type);
+        require("b", b, DType.F32);
+        require("residual", residual, type);
+        require("y", y, type);
+        return type;
     }
 
     /** d = op(a) op(b) + bias + c, without those that are null; nothing where an axis is empty. */

@@ -77,10 +77,15 @@ public final class Batch {
 
     /** Makes a device see all of the batch. To be called when it is filled, before the model reads it. */
     public void upload() {
-        sequences.upload();
-        ids().upload();
+        uploadInputs();
         targets().upload();
         scale.upload();
+    }
+
+    /** Makes a device see all but the targets and their factor. */
+    public void uploadInputs() {
+        sequences.upload();
+        ids().upload();
         if (masked) {
             mask().upload();
         }

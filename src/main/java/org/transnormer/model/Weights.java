@@ -4,6 +4,8 @@ import java.lang.foreign.Arena;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
 import java.util.stream.LongStream;
 import org.eclipse.collections.api.factory.Maps;
 import org.eclipse.collections.api.map.MutableMap;
@@ -200,30 +202,45 @@ public final class Weights {
 
     /** Fills all parameters: the same values on every backend and layout. SPEC section 2.4. */
     public void initialise(long seed) {
+        // What goes to a device is drawn while what was drawn before it is copied.
+        Optional<CompletableFuture<Drawn>> last = Optional.empty();
         for (ParameterGroup group : groups) {
             for (Parameter p : group.parameters()) {
-                initialise(p, seed);
+                Optional<CompletableFuture<Drawn>> next = initialise(p, seed);
+                last.ifPresent(drawn -> drawn.join().place());
+                last = next;
+            }
+        }
+        last.ifPresent(drawn -> drawn.join().place());
+    }
+
+    /** Values on the host for a tensor of a device. */
+    private record Drawn(Tensor values, Arena memory, Tensor to) {
+        void place() {
+            try (memory) {
+                to.copyFrom(values);
             }
         }
     }
 
-    /** Only what this rank keeps is drawn. */
-    private void initialise(Parameter p, long seed) {
+    /** Only what this rank keeps is drawn; what is to be placed is returned. */
+    private Optional<CompletableFuture<Drawn>> initialise(Parameter p, long seed) {
         long exported = p.exported() * (p.elements() / p.shape()[0]);
         Span span = new Span(p.offset(), p.offset() + exported).and(p.group().kept());
         if (span.isEmpty()) {
-            return;
+            return Optional.empty();
         }
         Tensor t = p.group().kept(span);
-        if (t.storage() instanceof Storage.Device) {
-            try (Arena temporary = Arena.ofShared()) {
-                Tensor onHost = Tensor.allocate(temporary, p.name(), t.dtype(), t.shape());
-                initialise(p, span.from(p.offset()), onHost, seed);
-                t.copyFrom(onHost);
-            }
-        } else {
+        if (!(t.storage() instanceof Storage.Device)) {
             initialise(p, span.from(p.offset()), t, seed);
+            return Optional.empty();
         }
+        return Optional.of(CompletableFuture.supplyAsync(() -> {
+            Arena memory = Arena.ofShared();
+            Tensor onHost = Tensor.allocate(memory, p.name(), t.dtype(), t.shape());
+            initialise(p, span.from(p.offset()), onHost, seed);
+            return new Drawn(onHost, memory, t);
+        }));
     }
 
     /** Element i depends on nothing but the seed, the name and i: threads share the work. */

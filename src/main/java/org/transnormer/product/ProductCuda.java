@@ -23,7 +23,7 @@ public final class ProductCuda implements Product {
 
     private record Kernels(Call forward, Call backward) {
         Kernels(Gpu gpu, String type) {
-            this(new Call(gpu, STEM, "product_forward_" + type, "mmmll"),
+            this(new Call(gpu, STEM, "product_forward_" + type, "mmmll").overlapping(),
                     new Call(gpu, STEM, "product_backward_" + type, "mmmmmmll"));
         }
     }

@@ -67,6 +67,10 @@ public final class Sglu implements ChannelMixer {
     public void forward(Tensor x, Tensor y, Trace trace, String name) {
         saved.bind(x.dim(0));
         scratch.bind(x.dim(0));
+        if (gradients == null && !trace.active()) {
+            infer(x, y);
+            return;
+        }
         norm.forward(x, saved.statistics, null, scratch.normed);
         if (trace.active()) {
             trace.record(name + ".channel_norm", scratch.normed);
@@ -78,6 +82,21 @@ public final class Sglu implements ChannelMixer {
             trace.record(name + ".channel_mixer", scratch.normed);
         }
         project(x, y);
+    }
+
+    /** The forward where nothing is kept for a backward: norm and product are left to the projections that read them. */
+    private void infer(Tensor x, Tensor y) {
+        boolean first = communicator.rank() == 0;
+        backend.linear().normed(norm, x, saved.statistics, null, scratch.normed, parameters.up(), parameters.upBias(),
+                null, saved.ab);
+        Tensor activated = saved.a;
+        if (activation != ActivationFunction.IDENTITY) {
+            backend.activation().forward(activation, saved.a3, scratch.product3);
+            activated = scratch.product;
+        }
+        backend.linear().product(backend.product(), activated, saved.b, scratch.product, parameters.down(),
+                first ? parameters.downBias() : null, first ? x : null, y);
+        communicator.allReduceSum(y);
     }
 
     @Override

@@ -48,7 +48,7 @@ final class NormKernels {
         Calls(Gpu gpu, String stem, String dtype) {
             this(new Call(gpu, stem, stem + "_partial_" + dtype, "mmll"),
                     new Call(gpu, stem, stem + "_apply_" + dtype, "mmddppmmll"),
-                    new Call(gpu, stem, stem + "_forward_" + dtype, "mmddppmmll"),
+                    new Call(gpu, stem, stem + "_forward_" + dtype, "mmddppmmll").overlapping(),
                     new Call(gpu, stem, stem + "_backward_partial_" + dtype, "mmddppmmmll"),
                     new Call(gpu, stem, stem + "_backward_apply_" + dtype, GRADIENTS),
                     new Call(gpu, stem, stem + "_backward_" + dtype, GRADIENTS));

@@ -114,6 +114,16 @@ class CudaStubCases {
     }
 
     @Test
+    void aLaunchMayOverlapTheOneBeforeIt() {
+        Launch launch = Launch.of(context, kernel()).overlapping();
+        launch.set(0, new DevicePtr(3, 16)).set(1, new DevicePtr(7, 1)).set(2, -5L).set(3, 1.5f).set(4, -2.25).grid(3)
+                .block(128).sharedBytes(48).on(Stream.of(context));
+        assertThat(argument(2)).isEqualTo(-5);
+        assertThat((long) stub("stub_overlapping", FunctionDescriptor.of(ValueLayout.JAVA_LONG)))
+                .isEqualTo(3_128_048);
+    }
+
+    @Test
     void aWrongOrForgottenArgumentIsRefused() {
         Launch launch = Launch.of(context, kernel());
         assertThatThrownBy(() -> launch.set(2, 1)).hasMessage("add: argument 2: got INT, want LONG");

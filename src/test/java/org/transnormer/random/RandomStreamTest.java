@@ -24,8 +24,8 @@ class RandomStreamTest {
         assertThat(stream.bits(0)).isEqualTo(0x7c864c608d7f0f2aL);
         assertThat(stream.uniform(1)).isEqualTo(0x1.300754284ac4ap-2);
         assertThat(stream.uniformFloat(1)).isEqualTo((float) (Math.floor(0x1.300754284ac4ap-2 * 0x1p24) * 0x1p-24));
-        assertThat(stream.normal(2)).isEqualTo(0x1.8025d413fac14p-2);
-        assertThat(stream.normal(3)).isEqualTo(-0x1.80706f92c2df6p-1);
+        assertThat(stream.normal(2)).isEqualTo(0x1.8025d413fac11p-2);
+        assertThat(stream.normal(3)).isEqualTo(-0x1.80706f92c2df7p-1);
         assertThat(stream.below(4, 1000)).isEqualTo(278);
         Permutation order = new RandomStream(42, Purpose.SHUFFLE, "corpus/0").permutation(10);
         assertThat(LongStream.range(0, 10).map(order::get).toArray()).containsExactly(0, 8, 2, 1, 6, 9, 4, 7, 5, 3);
@@ -67,13 +67,15 @@ class RandomStreamTest {
         double sum = 0;
         double squares = 0;
         double product = 0;
+        double[] normals = new double[DRAWS];
+        stream.normals(0, normals);
         for (int i = 0; i < DRAWS; i++) {
-            double x = stream.normal(i);
+            double x = normals[i];
             int at = Arrays.binarySearch(cuts, x);
             counts[at < 0 ? -at - 1 : at]++;
             sum += x;
             squares += x * x;
-            product += (i & 1) == 0 ? x * stream.normal(i + 1) : 0;
+            product += (i & 1) == 0 ? x * normals[i + 1] : 0;
         }
         assertThat(chiSquare(counts)).isLessThan(limit(counts.length));
         assertThat(sum / DRAWS).isCloseTo(0, within(4 / Math.sqrt(DRAWS)));
@@ -83,7 +85,7 @@ class RandomStreamTest {
 
     @Property(tries = 50)
     void normalsAreTheSameOnesInBulk(@ForAll @LongRange(min = 0, max = 1L << 40) long first,
-            @ForAll @IntRange(min = 0, max = 9) int count) {
+            @ForAll @IntRange(min = 0, max = 1100) int count) {
         double[] values = new double[count];
         stream.normals(first, values);
         for (int i = 0; i < count; i++) {
