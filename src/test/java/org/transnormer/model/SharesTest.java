@@ -1,7 +1,9 @@
 package org.transnormer.model;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.LongStream;
@@ -13,6 +15,7 @@ import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.model.DataParallel.Mode;
 import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.InProcess;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.MemoryKind;
@@ -118,6 +121,39 @@ class SharesTest {
             }
         }
         assertThat(DataParallel.of(Mode.FULLY_SHARDED, Communicator.single()).mode()).isEqualTo(Mode.REPLICATED);
+    }
+
+    /** A planned rank cannot exchange anything: what it enters was there. */
+    @Test
+    void whatASlotHoldsIsNotGatheredAgainUntilItChanges() {
+        Weights weights = planned(Mode.FULLY_SHARDED, 1, 2);
+        for (int layer = 0; layer < 2; layer++) {
+            weights.matrices(layer).slot().hold(weights.matrices(layer));
+        }
+        weights.enter(0, 1);
+        weights.enter(1, 0);
+        weights.enter(0, -1);
+        weights.enter(1, 3);
+        assertThatThrownBy(() -> weights.enter(1, 2)).isInstanceOf(IllegalStateException.class);
+        weights.dataParallel().publish(weights.matrices(2));
+        weights.enter(0, 1);
+        weights.dataParallel().publish(weights.matrices(1));
+        weights.enter(0, -1);
+        assertThatThrownBy(() -> weights.enter(0, 1)).isInstanceOf(IllegalStateException.class);
+    }
+
+    /** A layer that is gathered takes the place of the one two before it. */
+    @Test
+    void aGatheredLayerTakesTheSlotOfTheOneTwoBefore() {
+        InProcess.run(2, Duration.ofSeconds(60), ranks -> {
+            Weights weights = new Weights(CONFIG, Precision.F64, new HostMemory(), false, ShardTable.single(CONFIG),
+                    DataParallel.of(Mode.FULLY_SHARDED, ranks));
+            weights.enter(0, 1);
+            weights.enter(1, 2);
+            for (int layer = 0; layer < 3; layer++) {
+                assertThat(weights.matrices(layer).slot().holds(weights.matrices(layer))).isEqualTo(layer > 0);
+            }
+        });
     }
 
     /** The plan of a 1B model over 8 ranks: an eighth of the blocks and two whole ones. */
