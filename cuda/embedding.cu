@@ -4,6 +4,9 @@
 //
 // ids (T) int, table (V, d), y and dy (T, d), dtable (V, d) float; rows at any distance.
 //
+// The table is the rows from first on of a larger one, or all rows from 0 on: with i in it, else 0 comes from the table and
+// nothing goes there. ids count in the larger one.
+//
 // Forward: a warp takes a token, a lane 16 bytes at a time. Reads and writes d elements a token.
 //
 // Backward: tokens are grouped by their id, in the order of t, then each group is added to its row of dtable. A run is RUN
@@ -53,21 +56,24 @@ constexpr int SHORT = 32;
 constexpr int AHEAD = 4;
 
 template <class T, bool ADD>
-DEVICE void gather(const int* ids, const T* table, long long table_stride, T* y, long long y_stride, long long tokens,
-                   long long width, float scale) {
+DEVICE void gather(const int* ids, long long first, long long rows, const T* table, long long table_stride, T* y,
+                   long long y_stride, long long tokens, long long width, float scale) {
   constexpr int STEP = 32 * LANES<T>;
   constexpr int PIECES = 4;
   const long long t = (long long)blockIdx.x * WARPS + threadIdx.x / 32;
   if (t >= tokens) {
     return;
   }
-  const T* from = table + ids[t] * table_stride;
+  const long long row = ids[t] - first;
+  const bool here = row >= 0 && row < rows;
+  const T* from = table + (here ? row : 0) * table_stride;
+  const long long there = here ? width : 0;
   T* to = y + t * y_stride;
   for (long long c = threadIdx.x % 32 * LANES<T>; c < width; c += PIECES * STEP) {
     Pack<T> x[PIECES], old[PIECES];
 #pragma unroll
     for (int i = 0; i < PIECES; i++) {
-      x[i] = load_some(from + c + i * STEP, width - c - i * STEP);
+      x[i] = load_some(from + c + i * STEP, there - c - i * STEP);
       if constexpr (ADD) {
         old[i] = load_some(to + c + i * STEP, width - c - i * STEP);
       }
@@ -176,22 +182,28 @@ DEVICE void add_runs(const Run* runs, const int* counters, const int* list, cons
 
 #define GATHER(NAME, TYPE, ADD)                                                                                  \
   extern "C" __global__ void __launch_bounds__(THREADS)                                                          \
-      NAME(const int* ids, const TYPE* table, long long table_stride, TYPE* y, long long y_stride,               \
-           long long tokens, long long width, float scale) {                                                     \
-    gather<TYPE, ADD>(ids, table, table_stride, y, y_stride, tokens, width, scale);                              \
+      NAME(const int* ids, long long first, long long rows, const TYPE* table, long long table_stride, TYPE* y,  \
+           long long y_stride, long long tokens, long long width, float scale) {                                 \
+    gather<TYPE, ADD>(ids, first, rows, table, table_stride, y, y_stride, tokens, width, scale);                 \
   }
 GATHER(embedding_forward_f32, float, false)
 GATHER(embedding_forward_bf16, bf16, false)
 GATHER(embedding_add_f32, float, true)
 GATHER(embedding_add_bf16, bf16, true)
 
+/** Row of a token, or -1 where the gradient of none is asked for. */
+DEVICE int row_of(int id, long long first, int rows, int padding) {
+  const long long row = id - first;
+  return id != padding && row >= 0 && row < rows ? (int)row : -1;
+}
+
 /** counts are 0 before. Of tokens of a warp with the same id one asks for all. */
 extern "C" __global__ void __launch_bounds__(THREADS)
-    embedding_count(const int* ids, int tokens, int padding, int* counts, int* numbers) {
+    embedding_count(const int* ids, int tokens, long long first, int rows, int padding, int* counts, int* numbers) {
   const int t = blockIdx.x * THREADS + threadIdx.x;
   const int lane = threadIdx.x % 32;
-  const bool counted = t < tokens && ids[t] != padding;
-  const int id = counted ? ids[t] : -1;
+  const int id = t < tokens ? row_of(ids[t], first, rows, padding) : -1;
+  const bool counted = id >= 0;
   const unsigned same = __match_any_sync(ALL_LANES, id);
   const int leader = __ffs(same) - 1;
   int number = 0;
@@ -242,10 +254,12 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-    embedding_scatter(const int* ids, int tokens, int padding, const int* starts, const int* numbers, int* list) {
+    embedding_scatter(const int* ids, int tokens, long long first, int rows, int padding, const int* starts,
+                      const int* numbers, int* list) {
   const int t = blockIdx.x * THREADS + threadIdx.x;
-  if (t < tokens && ids[t] != padding) {
-    list[starts[ids[t]] + numbers[t]] = t;
+  const int id = t < tokens ? row_of(ids[t], first, rows, padding) : -1;
+  if (id >= 0) {
+    list[starts[id] + numbers[t]] = t;
   }
 }
 

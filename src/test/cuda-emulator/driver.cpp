@@ -1,5 +1,12 @@
-// libcuda, libnvrtc and libcublasLt as far as tnl calls them, on the host: device memory is memory, a kernel is a function
-// of a library that was built from its source beforehand, work is done when it is enqueued. One library under three names.
+// libcuda, libnvrtc, libcublasLt and, with nccl.cpp, libnccl as far as tnl calls them, on the host: device memory is
+// memory, a kernel is a function of a library that was built from its source beforehand. One library under four names.
+//
+// A stream's work is done as late as possible: when the host waits for it, or another stream that is waited for. With
+// TNL_EMULATED_ORDER=early the streams of a device behind its first do theirs as early as possible, in threads of their own.
+// What is right only by luck about what runs first is wrong in one of the two. TNL_EMULATED_GPUS devices are shown, or one;
+// CUDA_VISIBLE_DEVICES chooses among them.
+#include "driver.h"
+
 #include <dlfcn.h>
 #include <sys/mman.h>
 
@@ -9,27 +16,34 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <map>
-#include <string>
-#include <vector>
+#include <memory>
+#include <thread>
 
-#define API extern "C" __attribute__((visibility("default")))
+using namespace emulator;
 
 namespace {
 
-constexpr int OUT_OF_MEMORY = 2, INVALID_VALUE = 1, NOT_FOUND = 500;
+constexpr int OUT_OF_MEMORY = 2, INVALID_VALUE = 1, INVALID_DEVICE = 101, NOT_FOUND = 500, CAPTURING = 900;
 constexpr size_t MEMORY = 8ull << 30;
 constexpr int SHARED_BYTES = 163 << 10;
 
-size_t taken;
-
 struct Piece {
   size_t bytes;
+  int device;
   bool fresh;
 };
 
-std::map<uintptr_t, Piece> pieces;
+/** Never destroyed: threads of streams may be there until the process ends. */
+std::mutex& mutex = *new std::mutex();
+std::condition_variable& changed = *new std::condition_variable();
+/** Kernels' threads and shared memory are there once a process. */
+std::mutex& kernels = *new std::mutex();
+auto& pieces = *new std::map<uintptr_t, Piece>();
+auto& pinned = *new std::map<uintptr_t, size_t>();
+auto& streams = *new std::vector<Stream*>();
+auto& taken = *new std::map<int, size_t>();
+thread_local int current_device;
 
 struct Module {
   void* library;
@@ -44,18 +58,32 @@ struct Function {
   int shared = 48 << 10;
 };
 
-using Work = std::function<void()>;
+bool is_pinned(const void* p) {
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto after = pinned.upper_bound(reinterpret_cast<uintptr_t>(p));
+  return after != pinned.begin() && reinterpret_cast<uintptr_t>(p) < std::prev(after)->first + std::prev(after)->second;
+}
 
-/** Null while nothing is recorded. */
-std::vector<Work>* recording;
-
-int enqueue(Work work) {
-  if (recording) {
-    recording->push_back(std::move(work));
-  } else {
-    work();
+/** The devices that this process sees. */
+std::vector<int> devices() {
+  const char* text = getenv("TNL_EMULATED_GPUS");
+  const int there = text ? atoi(text) : 1;
+  std::vector<int> seen;
+  const char* visible = getenv("CUDA_VISIBLE_DEVICES");
+  if (!visible) {
+    for (int i = 0; i < there; i++) {
+      seen.push_back(i);
+    }
+    return seen;
   }
-  return 0;
+  for (char* end; *visible; visible = *end == ',' ? end + 1 : end) {
+    const long device = strtol(visible, &end, 10);
+    if (end == visible || device < 0 || device >= there) {
+      break;
+    }
+    seen.push_back((int)device);
+  }
+  return seen;
 }
 
 std::string folder() {
@@ -67,17 +95,153 @@ std::string folder() {
 
 }  // namespace
 
+// ---- Streams ---------------------------------------------------------------------------------------------------
+
+namespace emulator {
+
+double get(const void* p, int type, int64_t i) {
+  if (type == F64) {
+    return static_cast<const double*>(p)[i];
+  }
+  if (type == F32) {
+    return static_cast<const float*>(p)[i];
+  }
+  if (type == F16) {
+    return static_cast<const _Float16*>(p)[i];
+  }
+  if (type == I32) {
+    return static_cast<const int32_t*>(p)[i];
+  }
+  const unsigned bits = (unsigned)static_cast<const uint16_t*>(p)[i] << 16;
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+
+void set(void* p, int type, int64_t i, double value) {
+  if (type == F64) {
+    static_cast<double*>(p)[i] = value;
+    return;
+  }
+  if (type == F16) {
+    static_cast<_Float16*>(p)[i] = (_Float16)value;
+    return;
+  }
+  if (type == I32) {
+    static_cast<int32_t*>(p)[i] = (int32_t)value;
+    return;
+  }
+  const float x = (float)value;
+  if (type == F32) {
+    static_cast<float*>(p)[i] = x;
+    return;
+  }
+  unsigned bits;
+  memcpy(&bits, &x, 4);
+  static_cast<uint16_t*>(p)[i] =
+      (uint16_t)(x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+int device() { return current_device; }
+
+int enqueue(void* handle, Work work) {
+  auto* stream = static_cast<Stream*>(handle);
+  std::lock_guard<std::mutex> lock(mutex);
+  if (stream->recording) {
+    stream->recording->push_back(std::move(work));
+  } else {
+    stream->queue.push_back(std::move(work));
+    stream->enqueued++;
+    changed.notify_all();
+  }
+  return 0;
+}
+
+void run(Stream* stream, long until) {
+  std::unique_lock<std::mutex> lock(mutex);
+  while (stream->done < until) {
+    if (stream->busy) {
+      changed.wait(lock);
+      continue;
+    }
+    stream->busy = true;
+    const Work work = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    lock.unlock();
+    work();
+    lock.lock();
+    stream->busy = false;
+    stream->done++;
+    changed.notify_all();
+  }
+}
+
+void run(Stream* stream) {
+  long until;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    until = stream->enqueued;
+  }
+  run(stream, until);
+}
+
+}  // namespace emulator
+
+namespace {
+
+/** What a stream does by itself, if it does. */
+void work_early(Stream* stream) {
+  std::unique_lock<std::mutex> lock(mutex);
+  while (!stream->closed) {
+    if (stream->done < stream->enqueued) {
+      const long next = stream->done + 1;
+      lock.unlock();
+      run(stream, next);
+      lock.lock();
+    } else {
+      changed.wait(lock);
+    }
+  }
+}
+
+/** Everything that was enqueued on the device. */
+void drain(int device) {
+  std::vector<Stream*> all;
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    std::copy_if(streams.begin(), streams.end(), std::back_inserter(all), [=](Stream* s) { return s->device == device; });
+  }
+  for (Stream* stream : all) {
+    run(stream);
+  }
+}
+
+struct Event {
+  Stream* stream = nullptr;
+  long reached = 0;
+};
+
+}  // namespace
+
 // ---- The driver ------------------------------------------------------------------------------------------------
 
 API int cuInit(unsigned) { return 0; }
 API int cuDriverGetVersion(int* out) { *out = 13000; return 0; }
 API int cuGetErrorName(int code, const char** out) {
-  *out = code == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : code == NOT_FOUND ? "CUDA_ERROR_NOT_FOUND" : "CUDA_ERROR_INVALID_VALUE";
+  *out = code == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : code == NOT_FOUND ? "CUDA_ERROR_NOT_FOUND"
+         : code == INVALID_DEVICE ? "CUDA_ERROR_INVALID_DEVICE" : "CUDA_ERROR_INVALID_VALUE";
   return 0;
 }
 API int cuGetErrorString(int, const char** out) { *out = "refused by the emulator"; return 0; }
-API int cuDeviceGetCount(int* out) { *out = 1; return 0; }
-API int cuDeviceGet(int* out, int i) { *out = i; return i == 0 ? 0 : 101; }
+API int cuDeviceGetCount(int* out) { *out = (int)devices().size(); return 0; }
+API int cuDeviceGet(int* out, int i) {
+  const std::vector<int> seen = devices();
+  if (i < 0 || i >= (int)seen.size()) {
+    return INVALID_DEVICE;
+  }
+  *out = seen[i];
+  return 0;
+}
 API int cuDeviceGetName(char* out, int n, int) { snprintf(out, n, "Emulated GPU"); return 0; }
 API int cuDeviceTotalMem_v2(size_t* out, int) { *out = MEMORY; return 0; }
 API int cuDeviceGetAttribute(int* out, int attribute, int) {
@@ -91,69 +255,158 @@ API int cuDeviceGetAttribute(int* out, int attribute, int) {
   }
   return 0;
 }
-API int cuDevicePrimaryCtxRetain(void** out, int) { *out = reinterpret_cast<void*>(16); return 0; }
+/** A context is its device's number and 16. */
+API int cuDevicePrimaryCtxRetain(void** out, int device) { *out = reinterpret_cast<void*>(16l + device); return 0; }
 API int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
-API int cuCtxSetCurrent(void*) { return 0; }
-API int cuCtxSynchronize() { return 0; }
-API int cuMemGetInfo_v2(size_t* free_bytes, size_t* total) { *free_bytes = MEMORY - taken; *total = MEMORY; return 0; }
+API int cuCtxSetCurrent(void* context) { current_device = (int)(reinterpret_cast<long>(context) - 16); return 0; }
+API int cuCtxSynchronize() { drain(current_device); return 0; }
+API int cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
+  std::lock_guard<std::mutex> lock(mutex);
+  *free_bytes = MEMORY - taken[current_device];
+  *total = MEMORY;
+  return 0;
+}
 
 /** What the system gives is zero, page by page as it is touched: a piece need not be filled with zeros at first. */
 API int cuMemAlloc_v2(uintptr_t* out, size_t n) {
-  if (n > MEMORY - taken) {
+  std::lock_guard<std::mutex> lock(mutex);
+  if (n > MEMORY - taken[current_device]) {
     return OUT_OF_MEMORY;
   }
   void* p = mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) {
     return OUT_OF_MEMORY;
   }
-  taken += n;
+  taken[current_device] += n;
   *out = reinterpret_cast<uintptr_t>(p);
-  pieces[*out] = {n, true};
+  pieces[*out] = {n, current_device, true};
   return 0;
 }
 API int cuMemFree_v2(uintptr_t p) {
+  drain(current_device);
+  std::lock_guard<std::mutex> lock(mutex);
   const auto piece = pieces.find(p);
   if (piece == pieces.end()) {
     return INVALID_VALUE;
   }
-  taken -= piece->second.bytes;
+  taken[piece->second.device] -= piece->second.bytes;
   munmap(reinterpret_cast<void*>(p), piece->second.bytes);
   pieces.erase(piece);
   return 0;
 }
-API int cuMemHostAlloc(void** out, size_t n, unsigned) { *out = malloc(n); return 0; }
-API int cuMemFreeHost(void* p) { free(p); return 0; }
-API int cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t n, void*) {
-  return enqueue([=] { memmove(reinterpret_cast<void*>(to), from, n); });
+API int cuMemHostAlloc(void** out, size_t n, unsigned) {
+  *out = malloc(n);
+  std::lock_guard<std::mutex> lock(mutex);
+  pinned[reinterpret_cast<uintptr_t>(*out)] = n;
+  return 0;
 }
-API int cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t n, void*) {
-  return enqueue([=] { memmove(to, reinterpret_cast<void*>(from), n); });
+API int cuMemFreeHost(void* p) {
+  drain(current_device);
+  std::lock_guard<std::mutex> lock(mutex);
+  pinned.erase(reinterpret_cast<uintptr_t>(p));
+  free(p);
+  return 0;
 }
-API int cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t n, void*) {
-  return enqueue([=] { memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), n); });
-}
-API int cuMemsetD8Async(uintptr_t to, unsigned char x, size_t n, void*) {
-  const auto piece = pieces.find(to);
-  if (piece != pieces.end() && piece->second.fresh && x == 0 && n == piece->second.bytes) {
-    piece->second.fresh = false;
-    return 0;
+/** What is not pinned is read before the call returns; a recording reads it when it is launched. */
+API int cuMemcpyHtoDAsync_v2(uintptr_t to, const void* from, size_t n, void* stream) {
+  if (static_cast<Stream*>(stream)->recording || is_pinned(from)) {
+    return enqueue(stream, [=] { memmove(reinterpret_cast<void*>(to), from, n); });
   }
-  return enqueue([=] { memset(reinterpret_cast<void*>(to), x, n); });
+  std::shared_ptr<void> copy(malloc(n), free);
+  memcpy(copy.get(), from, n);
+  return enqueue(stream, [=] { memmove(reinterpret_cast<void*>(to), copy.get(), n); });
 }
-API int cuMemsetD32Async(uintptr_t to, unsigned x, size_t n, void*) {
-  return enqueue([=] { std::fill_n(reinterpret_cast<unsigned*>(to), n, x); });
+/** What is not pinned is written before the call returns. */
+API int cuMemcpyDtoHAsync_v2(void* to, uintptr_t from, size_t n, void* stream) {
+  enqueue(stream, [=] { memmove(to, reinterpret_cast<void*>(from), n); });
+  if (!static_cast<Stream*>(stream)->recording && !is_pinned(to)) {
+    run(static_cast<Stream*>(stream));
+  }
+  return 0;
+}
+API int cuMemcpyDtoDAsync_v2(uintptr_t to, uintptr_t from, size_t n, void* stream) {
+  return enqueue(stream, [=] { memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), n); });
+}
+API int cuMemsetD8Async(uintptr_t to, unsigned char x, size_t n, void* stream) {
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    const auto piece = pieces.find(to);
+    if (piece != pieces.end() && piece->second.fresh && x == 0 && n == piece->second.bytes) {
+      piece->second.fresh = false;
+      return 0;
+    }
+  }
+  return enqueue(stream, [=] { memset(reinterpret_cast<void*>(to), x, n); });
+}
+API int cuMemsetD32Async(uintptr_t to, unsigned x, size_t n, void* stream) {
+  return enqueue(stream, [=] { std::fill_n(reinterpret_cast<unsigned*>(to), n, x); });
 }
 
-API int cuStreamCreate(void** out, unsigned) { *out = malloc(1); return 0; }
-API int cuStreamDestroy_v2(void* s) { free(s); return 0; }
-API int cuStreamSynchronize(void*) { return recording ? 900 : 0; }
-API int cuStreamWaitEvent(void*, void*, unsigned) { return 0; }
-API int cuStreamBeginCapture_v2(void*, int) { recording = new std::vector<Work>(); return 0; }
-API int cuStreamEndCapture(void*, void** out) { *out = recording; recording = nullptr; return 0; }
-API int cuEventCreate(void** out, unsigned) { *out = malloc(1); return 0; }
-API int cuEventDestroy_v2(void* e) { free(e); return 0; }
-API int cuEventRecord(void*, void*) { return 0; }
-API int cuEventSynchronize(void*) { return 0; }
+API int cuStreamCreate(void** out, unsigned) {
+  auto* stream = new Stream();
+  stream->device = current_device;
+  const char* order = getenv("TNL_EMULATED_ORDER");
+  {
+    std::lock_guard<std::mutex> lock(mutex);
+    const bool first = std::none_of(streams.begin(), streams.end(), [](Stream* s) { return s->device == current_device; });
+    streams.push_back(stream);
+    if (!first && order && strcmp(order, "early") == 0) {
+      std::thread(work_early, stream).detach();
+    }
+  }
+  *out = stream;
+  return 0;
+}
+/** The stream itself stays: an event may name it. */
+API int cuStreamDestroy_v2(void* handle) {
+  auto* stream = static_cast<Stream*>(handle);
+  run(stream);
+  std::lock_guard<std::mutex> lock(mutex);
+  stream->closed = true;
+  streams.erase(std::find(streams.begin(), streams.end(), stream));
+  changed.notify_all();
+  return 0;
+}
+API int cuStreamSynchronize(void* handle) {
+  auto* stream = static_cast<Stream*>(handle);
+  if (stream->recording) {
+    return CAPTURING;
+  }
+  run(stream);
+  return 0;
+}
+API int cuStreamWaitEvent(void* handle, void* event, unsigned) {
+  const Event reached = *static_cast<Event*>(event);
+  if (reached.stream == nullptr || reached.stream == handle) {
+    return 0;
+  }
+  return enqueue(handle, [=] { run(reached.stream, reached.reached); });
+}
+API int cuStreamBeginCapture_v2(void* handle, int) {
+  static_cast<Stream*>(handle)->recording = new std::vector<Work>();
+  return 0;
+}
+API int cuStreamEndCapture(void* handle, void** out) {
+  auto* stream = static_cast<Stream*>(handle);
+  *out = stream->recording;
+  stream->recording = nullptr;
+  return 0;
+}
+API int cuEventCreate(void** out, unsigned) { *out = new Event(); return 0; }
+API int cuEventDestroy_v2(void* e) { delete static_cast<Event*>(e); return 0; }
+API int cuEventRecord(void* event, void* handle) {
+  auto* stream = static_cast<Stream*>(handle);
+  std::lock_guard<std::mutex> lock(mutex);
+  *static_cast<Event*>(event) = {stream, stream->enqueued};
+  return 0;
+}
+API int cuEventSynchronize(void* event) {
+  const Event reached = *static_cast<Event*>(event);
+  if (reached.stream) {
+    run(reached.stream, reached.reached);
+  }
+  return 0;
+}
 API int cuEventElapsedTime(float* out, void*, void*) { *out = 1; return 0; }
 API int cuGraphGetNodes(void* graph, void*, size_t* n) { *n = static_cast<std::vector<Work>*>(graph)->size(); return 0; }
 API int cuGraphInstantiateWithFlags(void** out, void* graph, unsigned long long) {
@@ -162,11 +415,12 @@ API int cuGraphInstantiateWithFlags(void** out, void* graph, unsigned long long)
 }
 API int cuGraphDestroy(void* graph) { delete static_cast<std::vector<Work>*>(graph); return 0; }
 API int cuGraphExecDestroy(void* graph) { return cuGraphDestroy(graph); }
-API int cuGraphLaunch(void* graph, void*) {
-  for (const Work& work : *static_cast<std::vector<Work>*>(graph)) {
-    work();
-  }
-  return 0;
+API int cuGraphLaunch(void* graph, void* stream) {
+  return enqueue(stream, [all = *static_cast<std::vector<Work>*>(graph)] {
+    for (const Work& work : all) {
+      work();
+    }
+  });
 }
 
 /** The code is the stem of the source. */
@@ -213,7 +467,7 @@ API int cuFuncGetParamInfo(void* function, size_t i, size_t* offset, size_t* siz
 }
 API int cuOccupancyMaxActiveBlocksPerMultiprocessor(int* out, void*, int, size_t) { *out = 2; return 0; }
 API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                       unsigned shared, void*, void** values, void**) {
+                       unsigned shared, void* stream, void** values, void**) {
   auto* f = static_cast<Function*>(function);
   const unsigned long long threads = (unsigned long long)bx * by * bz;
   if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || threads == 0 || threads > 1024 || bz > 64 ||
@@ -225,11 +479,12 @@ API int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, un
   for (size_t i = 0, size; (size = f->module->parameter(f->kernel, i)) != 0; i++) {
     copies.emplace_back(static_cast<char*>(values[i]), static_cast<char*>(values[i]) + size);
   }
-  return enqueue([f, sizes, copies]() mutable {
+  return enqueue(stream, [f, sizes, copies]() mutable {
     std::vector<void*> pointers;
     for (auto& copy : copies) {
       pointers.push_back(copy.data());
     }
+    std::lock_guard<std::mutex> lock(kernels);
     f->module->launch(f->kernel, sizes.data(), pointers.data());
   });
 }
@@ -276,8 +531,6 @@ API int nvrtcDestroyProgram(Program** p) { delete *p; *p = nullptr; return 0; }
 
 namespace {
 
-constexpr int F32 = 0, F64 = 1, BF16 = 14;
-
 struct Description {
   bool transposeA = false, transposeB = false, bias = false;
   const void* biasVector = nullptr;
@@ -288,35 +541,6 @@ struct Layout {
   uint64_t rows, columns;
   int64_t stride;
 };
-
-double get(const void* p, int type, int64_t i) {
-  if (type == F64) {
-    return static_cast<const double*>(p)[i];
-  }
-  if (type == F32) {
-    return static_cast<const float*>(p)[i];
-  }
-  const unsigned bits = (unsigned)static_cast<const uint16_t*>(p)[i] << 16;
-  float x;
-  memcpy(&x, &bits, 4);
-  return x;
-}
-
-void set(void* p, int type, int64_t i, double value) {
-  if (type == F64) {
-    static_cast<double*>(p)[i] = value;
-    return;
-  }
-  const float x = (float)value;
-  if (type == F32) {
-    static_cast<float*>(p)[i] = x;
-    return;
-  }
-  unsigned bits;
-  memcpy(&bits, &x, 4);
-  static_cast<uint16_t*>(p)[i] =
-      (uint16_t)(x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
 
 }  // namespace
 
@@ -361,10 +585,10 @@ API int cublasLtMatmulAlgoGetHeuristic(void*, Description*, Layout*, Layout*, La
 }
 API int cublasLtMatmul(void*, Description* description, const void* alpha, const void* A, Layout* a, const void* B,
                        Layout* b, const void* beta, const void* C, Layout* c, void* D, Layout* d, const void*, void*,
-                       size_t, void*) {
+                       size_t, void* stream) {
   const bool wide = a->type == F64;
   const double alpha_value = get(alpha, wide ? F64 : F32, 0), beta_value = get(beta, wide ? F64 : F32, 0);
-  return enqueue([description = *description, A, a = *a, B, b = *b, C, c = *c, D, d = *d, alpha_value, beta_value] {
+  return enqueue(stream, [description = *description, A, a = *a, B, b = *b, C, c = *c, D, d = *d, alpha_value, beta_value] {
     const uint64_t k = description.transposeA ? a.rows : a.columns;
     std::vector<double> left(d.rows * k);
     for (uint64_t i = 0; i < d.rows; i++) {

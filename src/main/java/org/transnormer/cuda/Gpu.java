@@ -32,8 +32,13 @@ public final class Gpu implements AutoCloseable {
      * @throws org.transnormer.EnvironmentException if there is none, or it is too old, or a library is missing
      */
     public static Gpu open() {
+        return open(ordinal());
+    }
+
+    /** As {@link #open()}, another GPU. */
+    public static Gpu open(int ordinal) {
         // Everything that a step will need is looked for now, the GPU first: without it the rest need not be installed.
-        Device device = inUse();
+        Device device = Device.of(ordinal);
         KernelCompiler.load();
         CublasLt.load();
         return new Gpu(Context.open(device), KernelCache.standard());

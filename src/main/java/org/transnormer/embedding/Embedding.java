@@ -3,9 +3,10 @@ package org.transnormer.embedding;
 import org.transnormer.tensor.Tensor;
 
 /**
- * Token embedding, scaled by √d or not; a table of positions is another one, its ids the positions. SPEC section 3.7. Shapes: ids (T) I32, table (V, d), y (T, d); rows may be
- * strided. Whoever fills an id tensor calls {@link #checkIds} on the host, once, before the step: a device twin does not
- * look at what ids hold, the host twins refuse ids outside the table.
+ * Token embedding, scaled by √d or not; a table of positions is another one, its ids the positions. SPEC section 3.7.
+ * Shapes: ids (T) I32, table (V, d), y (T, d); rows may be
+ * strided. Whoever fills an id tensor calls {@link #checkIds} on the host, once, before the step: a device twin takes a
+ * row of zeros for ids outside the table, the host twins refuse them.
  */
 public interface Embedding {
     /** No row is the padding row. */

@@ -14,7 +14,8 @@ import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Workspace;
 
 /**
- * CUDA twin, cuda/embedding.cu; table, y and dy all F32 or all BF16, dtable F32. It does not look at what ids hold.
+ * CUDA twin, cuda/embedding.cu; table, y and dy all F32 or all BF16, dtable F32. It refuses no id: one outside the table
+ * gives a row of zeros, as one in another rank's part does.
  *
  * <p>Differs from {@link EmbeddingScalar} in: scale, product and sums in F32. The backward adds each dy_t to the table in
  * the order of t, as the vector twin does, where a token occurs at most 64 times; of a more frequent one 64 at a time
@@ -49,14 +50,16 @@ public final class EmbeddingCuda implements Embedding {
     public EmbeddingCuda(Gpu gpu, Workspace workspace) {
         this.gpu = gpu;
         this.workspace = workspace;
-        ArgumentType[] gather = {POINTER, POINTER, LONG, POINTER, LONG, LONG, LONG, FLOAT};
+        ArgumentType[] gather = {POINTER, LONG, LONG, POINTER, LONG, POINTER, LONG, LONG, LONG, FLOAT};
         forward32 = gpu.launch(STEM, "embedding_forward_f32", gather).block(THREADS);
         forward16 = gpu.launch(STEM, "embedding_forward_bf16", gather).block(THREADS);
         add32 = gpu.launch(STEM, "embedding_add_f32", gather).block(THREADS);
         add16 = gpu.launch(STEM, "embedding_add_bf16", gather).block(THREADS);
-        count = gpu.launch(STEM, "embedding_count", POINTER, INT, INT, POINTER, POINTER).block(THREADS);
+        count = gpu.launch(STEM, "embedding_count", POINTER, INT, LONG, INT, INT, POINTER, POINTER)
+                .block(THREADS);
         place = gpu.launch(STEM, "embedding_place", INT, POINTER, POINTER, POINTER, POINTER, POINTER).block(THREADS);
-        scatter = gpu.launch(STEM, "embedding_scatter", POINTER, INT, INT, POINTER, POINTER, POINTER).block(THREADS);
+        scatter = gpu.launch(STEM, "embedding_scatter", POINTER, INT, LONG, INT, INT, POINTER, POINTER, POINTER)
+                .block(THREADS);
         order = gpu.launch(STEM, "embedding_order", INT, POINTER, POINTER, POINTER, POINTER).block(THREADS);
         ArgumentType[] runs = {POINTER, POINTER, POINTER, POINTER, POINTER, LONG, FLOAT, POINTER, LONG, POINTER, LONG,
             LONG};
@@ -67,15 +70,15 @@ public final class EmbeddingCuda implements Embedding {
 
     @Override
     public void forward(Tensor ids, Tensor table, double scale, Tensor y) {
-        gather(forward32, forward16, ids, table, scale, y);
+        forwardPart(ids, 0, table, scale, y);
     }
 
     @Override
     public void add(Tensor ids, Tensor table, Tensor y) {
-        gather(add32, add16, ids, table, 1, y);
+        gather(add32, add16, ids, 0, table, 1, y);
     }
 
-    private void gather(Launch f32, Launch bf16, Tensor ids, Tensor table, double scale, Tensor y) {
+    private void gather(Launch f32, Launch bf16, Tensor ids, long first, Tensor table, double scale, Tensor y) {
         EmbeddingArguments.forward(ids, table, y);
         EmbeddingArguments.type("table", table, DType.F32, DType.BF16);
         EmbeddingArguments.type("y", y, table.dtype());
@@ -84,9 +87,9 @@ public final class EmbeddingCuda implements Embedding {
             return;
         }
         Launch launch = table.dtype() == DType.F32 ? f32 : bf16;
-        launch.grid(Math.ceilDiv(tokens, WARPS)).set(0, DevicePtr.of(ids)).set(1, DevicePtr.of(table))
-                .set(2, table.stride(0)).set(3, DevicePtr.of(y)).set(4, y.stride(0)).set(5, tokens).set(6, y.dim(1))
-                .set(7, (float) scale).on(gpu.stream());
+        launch.grid(Math.ceilDiv(tokens, WARPS)).set(0, DevicePtr.of(ids)).set(1, first).set(2, table.dim(0))
+                .set(3, DevicePtr.of(table)).set(4, table.stride(0)).set(5, DevicePtr.of(y)).set(6, y.stride(0))
+                .set(7, tokens).set(8, y.dim(1)).set(9, (float) scale).on(gpu.stream());
     }
 
     /** Takes parts of scratch memory, one after the other. */
@@ -127,6 +130,16 @@ public final class EmbeddingCuda implements Embedding {
 
     @Override
     public void backward(Tensor ids, Tensor dy, double scale, int padding, Tensor dtable) {
+        backwardPart(ids, 0, dy, scale, padding, dtable);
+    }
+
+    @Override
+    public void forwardPart(Tensor ids, long first, Tensor table, double scale, Tensor y) {
+        gather(forward32, forward16, ids, first, table, scale, y);
+    }
+
+    @Override
+    public void backwardPart(Tensor ids, long first, Tensor dy, double scale, int padding, Tensor dtable) {
         EmbeddingArguments.backward(ids, dy, dtable);
         EmbeddingArguments.type("dy", dy, DType.F32, DType.BF16);
         EmbeddingArguments.type("dtable", dtable, DType.F32);
@@ -143,12 +156,12 @@ public final class EmbeddingCuda implements Embedding {
         gpu.stream().fill(at.counters, (byte) 0);
         long perToken = Math.ceilDiv(tokens, THREADS);
         long share = SHARE * gpu.device().processors();
-        count.grid(perToken).set(0, token).set(1, tokens).set(2, padding).set(3, at.counts).set(4, at.numbers)
-                .on(gpu.stream());
+        count.grid(perToken).set(0, token).set(1, tokens).set(2, first).set(3, rows).set(4, padding).set(5, at.counts)
+                .set(6, at.numbers).on(gpu.stream());
         place.grid(Math.ceilDiv(rows, THREADS)).set(0, rows).set(1, at.counts).set(2, at.starts).set(3, at.counters)
                 .set(4, at.runs).set(5, at.groups).on(gpu.stream());
-        scatter.grid(perToken).set(0, token).set(1, tokens).set(2, padding).set(3, at.starts).set(4, at.numbers)
-                .set(5, at.list).on(gpu.stream());
+        scatter.grid(perToken).set(0, token).set(1, tokens).set(2, first).set(3, rows).set(4, padding)
+                .set(5, at.starts).set(6, at.numbers).set(7, at.list).on(gpu.stream());
         if (tokens > SHORT) {
             order.grid(Math.min(share, tokens / SHORT)).set(0, tokens).set(1, at.groups).set(2, at.counters)
                     .set(3, at.list).set(4, at.ordered).on(gpu.stream());
@@ -165,16 +178,6 @@ public final class EmbeddingCuda implements Embedding {
                     .set(2, DevicePtr.of(dtable)).set(3, dtable.stride(0)).set(4, at.partials)
                     .set(5, at.partialStride).set(6, width).on(gpu.stream());
         }
-    }
-
-    @Override
-    public void forwardPart(Tensor ids, long first, Tensor table, double scale, Tensor y) {
-        throw new UnsupportedOperationException("embedding: the CUDA twin takes no part of a table");
-    }
-
-    @Override
-    public void backwardPart(Tensor ids, long first, Tensor dy, double scale, int padding, Tensor dtable) {
-        throw new UnsupportedOperationException("embedding: the CUDA twin takes no part of a table");
     }
 
     @Override

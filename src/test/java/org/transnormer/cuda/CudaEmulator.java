@@ -74,8 +74,9 @@ final class CudaEmulator {
             }
         }
         compile("-std=c++20", "-O2", "-march=native", "-fPIC", "-shared", "-fvisibility=hidden", "-o",
-                folder.resolve("libcuda.so.1").toString(), EMULATOR.resolve("driver.cpp").toString(), "-ldl");
-        for (String name : List.of("libnvrtc.so.13", "libcublasLt.so.13")) {
+                folder.resolve("libcuda.so.1").toString(), EMULATOR.resolve("driver.cpp").toString(),
+                EMULATOR.resolve("nccl.cpp").toString(), "-ldl", "-lpthread");
+        for (String name : List.of("libnvrtc.so.13", "libcublasLt.so.13", "libnccl.so.2")) {
             Files.createSymbolicLink(folder.resolve(name), folder.resolve("libcuda.so.1"));
         }
         try {

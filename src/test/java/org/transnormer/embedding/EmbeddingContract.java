@@ -12,6 +12,7 @@ import net.jqwik.api.Example;
 import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
+import net.jqwik.api.constraints.IntRange;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.testing.TestTensors;
@@ -152,6 +153,39 @@ interface EmbeddingContract {
             double ownSums = (y.size() + table.size()) * DType.F64.unitRoundoff();
             assertThat(Math.abs(left - right))
                     .isLessThanOrEqualTo(((c.tokens + 4) * dtype().unitRoundoff() + ownSums) * terms);
+        }
+    }
+
+    /** Tables of which a rank has some rows: bit for bit the whole's; zeros where another rank has the row. */
+    @Property(tries = 30)
+    default void partsAreTheirRowsOfTheWhole(@ForAll("cases") Case c, @ForAll @IntRange(min = 1, max = 4) int ranks) {
+        try (TestTensors tensors = new TestTensors(c.seed)) {
+            int all = ranks * c.rows;
+            Tensor ids = ids(tensors, new Case(c.tokens, all, c.width, 0, 0, false, c.values, 0));
+            Tensor table = tensors.fill(tensors.strided("table", dtype(), c.gap, all, c.width), c.values);
+            Tensor dy = tensors.fill(tensors.strided("dy", dtype(), c.gap, c.tokens, c.width), c.values);
+            Tensor y = tensors.poisoned("y", dtype(), c.tokens, c.width);
+            Tensor dtable = tensors.zeros("dtable", gradients(), all, c.width);
+            subject().forward(ids, table, c.scale(), y);
+            subject().backward(ids, dy, c.scale(), c.padding, dtable);
+            for (int r = 0; r < ranks; r++) {
+                long first = (long) r * c.rows;
+                Tensor part = tensors.strided("part", dtype(), c.gap + 1, c.tokens, c.width);
+                Tensor dpart = tensors.zeros("dpart", gradients(), c.rows, c.width);
+                subject().forwardPart(ids, first, table.slice(0, first, first + c.rows), c.scale(), part);
+                subject().backwardPart(ids, first, dy, c.scale(), c.padding, dpart);
+                for (int t = 0; t < c.tokens; t++) {
+                    boolean here = ids.getInt(t) / c.rows == r;
+                    for (int j = 0; j < c.width; j++) {
+                        assertThat(part.get(t, j)).isEqualTo(here ? y.get(t, j) : 0);
+                    }
+                }
+                for (int i = 0; i < c.rows; i++) {
+                    for (int j = 0; j < c.width; j++) {
+                        assertThat(dpart.get(i, j)).isEqualTo(dtable.get(first + i, j));
+                    }
+                }
+            }
         }
     }
 

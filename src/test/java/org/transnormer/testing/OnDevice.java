@@ -145,7 +145,7 @@ public final class OnDevice {
     }
 
     /** The same view of a copy of the storage; one copy of a storage, however many tensors view it. */
-    private static Tensor moved(Tensor t, DeviceMemory memory, Map<MemorySegment, Storage.Device> known) {
+    static Tensor moved(Tensor t, DeviceMemory memory, Map<MemorySegment, Storage.Device> known) {
         Storage.Device storage = known.computeIfAbsent(t.segment(), segment -> {
             Tensor whole = memory.allocate(MemoryKind.WORKSPACE, t.name(), DType.BF16,
                     Math.ceilDiv(segment.byteSize(), DType.BF16.bytes()));

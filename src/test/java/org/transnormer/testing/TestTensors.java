@@ -1,5 +1,6 @@
 package org.transnormer.testing;
 
+import java.lang.foreign.Arena;
 import java.util.SplittableRandom;
 import java.util.random.RandomGenerator;
 import org.transnormer.tensor.DType;
@@ -14,6 +15,15 @@ public final class TestTensors implements AutoCloseable {
 
     public TestTensors(long seed) {
         random = new SplittableRandom(seed);
+    }
+
+    /** A vector in native memory, F64. */
+    public static Tensor numbers(double... values) {
+        Tensor t = Tensor.allocate(Arena.ofAuto(), "numbers", DType.F64, values.length);
+        for (int i = 0; i < values.length; i++) {
+            t.set(i, values[i]);
+        }
+        return t;
     }
 
     public HostMemory memory() {
