@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.DynamicTest;
 import org.junit.jupiter.api.TestFactory;
@@ -56,6 +57,20 @@ class CudaEmulatorTest {
             "org.transnormer.train.RecomputeTest",
             "org.transnormer.train.ResumeTest");
 
+    /** Ranks with a GPU each. */
+    private static final List<String> SEVERAL = List.of(
+            "org.transnormer.parallel.NcclTest",
+            "org.transnormer.parallel.NcclProcessesTest",
+            "org.transnormer.train.TensorParallelCudaTest");
+
+    /**
+     * A process.
+     *
+     * @param order when streams but a device's first do their work: as late or as early as they may
+     */
+    private record Run(String name, List<String> classes, int gpus, String order) {
+    }
+
     @TempDir
     Path folder;
 
@@ -63,29 +78,38 @@ class CudaEmulatorTest {
     Stream<DynamicTest> everyTestPassesOnTheEmulator() throws IOException, InterruptedException {
         Optional<String> obstacle = CudaEmulator.build(folder);
         assumeTrue(obstacle.isEmpty(), obstacle.orElse(""));
-        String output = Stream.of(0, 1).map(half -> CompletableFuture.supplyAsync(() -> run(half))).toList().stream()
+        List<Run> runs = List.of(new Run("one", half(0), 1, "late"), new Run("two", half(1), 1, "late"),
+                new Run("late", SEVERAL, 4, "late"), new Run("early", SEVERAL, 4, "early"));
+        String output = runs.stream().map(run -> CompletableFuture.supplyAsync(() -> run(run))).toList().stream()
                 .map(CompletableFuture::join).collect(Collectors.joining());
         // A native crash ends a process before it counts.
-        assertThat(Pattern.compile("(?m)^\\d+ passed, \\d+ failed").matcher(output).results()).as(output).hasSize(2);
+        assertThat(Pattern.compile("(?m)^\\d+ passed, \\d+ failed").matcher(output).results()).as(output)
+                .hasSize(runs.size());
         List<String> lines = output.lines().filter(line -> line.matches("(ok  |FAIL|skip) .*")).toList();
         assertThat(lines).hasSizeGreaterThan(CLASSES.size());
         return lines.stream().map(line -> DynamicTest.dynamicTest(line.substring(5), () -> assertThat(line)
                 .as(output).startsWith("ok")));
     }
 
-    /** Every second class, in a process of its own. */
-    private String run(int half) {
+    private static List<String> half(int first) {
+        return IntStream.range(0, CLASSES.size()).filter(i -> i % 2 == first).mapToObj(CLASSES::get).toList();
+    }
+
+    private String run(Run run) {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:Tier3DelayOn=10000",
                 "-XX:+UseSerialGC", "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED",
                 "-Dtnl.requireGpu=true", "-Dtnl.cuda.path=" + folder, "-Dtnl.cache=" + folder.resolve("cache"), "-cp",
                 System.getProperty("java.class.path"), TestRun.class.getName()));
-        for (int i = half; i < CLASSES.size(); i += 2) {
-            command.add(CLASSES.get(i));
-        }
-        Path output = folder.resolve("output" + half);
+        command.addAll(run.classes());
+        Path output = folder.resolve("output-" + run.name());
         try {
-            new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output.toFile()).start().waitFor();
+            ProcessBuilder process = new ProcessBuilder(command).redirectErrorStream(true)
+                    .redirectOutput(output.toFile());
+            process.environment().remove("CUDA_VISIBLE_DEVICES");
+            process.environment().put("TNL_EMULATED_GPUS", Integer.toString(run.gpus()));
+            process.environment().put("TNL_EMULATED_ORDER", run.order());
+            process.start().waitFor();
             return Files.readString(output);
         } catch (IOException e) {
             throw new UncheckedIOException(e);
