@@ -1,6 +1,7 @@
 #!/bin/sh
 # The GPU kit: runs on a machine that has only NVIDIA's driver and the CUDA libraries (libnvrtc, libcublasLt).
 #     ./run.sh                   all tests that need a GPU; a missing GPU is a failure
+#     ./run.sh multi             all tests that need two GPUs or more, and what these exchange
 #     ./run.sh test CLASS...     these test classes, e.g. org.transnormer.cuda.CudaFacadeTest
 #     ./run.sh verify            the golden files, in both types, by the path that trains and by its parts
 #     ./run.sh bench             the tables of the README's part on a GPU
@@ -36,21 +37,29 @@ bench() {
         bin/tnl bench decode $gpu --preset 385M --separate-head --position 100,100000
 }
 
+multi() {
+    tests test-classes/ gpus && bin/tnl bench collectives --dtype f32 --seconds 1
+}
+
+tests() {
+    mkdir -p target || exit 3  # jqwik keeps its database there
+    runtime/bin/java -XX:Tier3DelayOn=10000 -XX:+UseSerialGC -Dtnl.requireGpu=true ${TNL_JAVA_OPTS-} \
+        -cp 'lib/*:test-lib/*:test-classes' org.transnormer.testing.TestRun "$@"
+}
+
 case ${1-} in
     tnl)
         shift
         exec bin/tnl "$@" ;;
-    verify | bench)
+    verify | bench | multi)
         "$1"
         exit ;;
     test)
-        shift ;;
+        shift
+        tests "$@" ;;
     "")
-        set -- test-classes/ ;;
+        tests test-classes/ gpu ;;
     *)
-        sed -n '2,8p' "$0" >&2
+        sed -n '2,9p' "$0" >&2
         exit 2 ;;
 esac
-mkdir -p target || exit 3  # jqwik keeps its database there
-exec runtime/bin/java -XX:Tier3DelayOn=10000 -XX:+UseSerialGC -Dtnl.requireGpu=true ${TNL_JAVA_OPTS-} \
-    -cp 'lib/*:test-lib/*:test-classes' org.transnormer.testing.TestRun "$@"

@@ -80,6 +80,11 @@ public final class CudaBackend implements Backend {
         narrow = gpu.launch("tensor", "tensor_convert_f32_bf16", types).block(256);
     }
 
+    /** What it computes on. */
+    public Gpu gpu() {
+        return gpu;
+    }
+
     /** Those of one architecture only where it is at hand. */
     private static List<String> sources(Gpu gpu) {
         List<String> sources = new ArrayList<>(SOURCES);

@@ -29,7 +29,7 @@ public final class CudaReport {
         report.library(CudaLibrary.NVRTC, () -> "%s, version %s, for %s".formatted(KernelCompiler.load(),
                 KernelCompiler.version(), KernelCompiler.architectures()));
         report.library(CudaLibrary.CUBLASLT, () -> "%s, version %d".formatted(CublasLt.load(), CublasLt.version()));
-        report.library(CudaLibrary.NCCL, () -> "%s, version %d".formatted(NcclComm.load(), NcclComm.version()));
+        report.library(CudaLibrary.NCCL, () -> "%s, version %s".formatted(NcclComm.load(), ncclVersion()));
         if (driver) {
             report.devices();
         }
@@ -41,6 +41,12 @@ public final class CudaReport {
     public static String summary() {
         return "%s, %s, NVRTC %s, cuBLASLt %d".formatted(Gpu.inUse().name(), Driver.load().getFileName(),
                 KernelCompiler.version(), CublasLt.version());
+    }
+
+    /** NCCL's version, such as 2.28.9. */
+    public static String ncclVersion() {
+        int version = NcclComm.version();
+        return "%d.%d.%d".formatted(version / 10_000, version / 100 % 100, version % 100);
     }
 
     private boolean library(CudaLibrary library, Supplier<String> use) {

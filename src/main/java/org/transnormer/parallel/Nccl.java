@@ -25,9 +25,11 @@ public final class Nccl implements Communicator {
     private final Stream stream;
     /** Where one stream has come to when it is told to the other; null where there is one stream. */
     private final Event reached;
+    private final Runnable begins;
     private Tensor token;
 
-    private Nccl(Gpu gpu, NcclComm comm, Stream stream) {
+    private Nccl(Gpu gpu, NcclComm comm, Stream stream, Runnable begins) {
+        this.begins = begins;
         this.gpu = gpu;
         this.comm = comm;
         this.stream = stream;
@@ -40,7 +42,13 @@ public final class Nccl implements Communicator {
      * @param id made by one rank and handed to all
      */
     public static Nccl join(Gpu gpu, NcclId id, int rank, int size) {
-        return new Nccl(gpu, NcclComm.join(gpu.context(), id, rank, size), gpu.stream());
+        return join(gpu, id, rank, size, () -> {
+        });
+    }
+
+    /** @param begins is run when a collective is called, of this communicator and of those made of it */
+    public static Nccl join(Gpu gpu, NcclId id, int rank, int size, Runnable begins) {
+        return new Nccl(gpu, NcclComm.join(gpu.context(), id, rank, size), gpu.stream(), begins);
     }
 
     @Override
@@ -56,6 +64,7 @@ public final class Nccl implements Communicator {
     @Override
     public void allReduceSum(Tensor x) {
         CollectiveArguments.gapless("allReduceSum", x);
+        begins.run();
         DevicePtr at = DevicePtr.of(x);
         comm.allReduceSum(stream, at, at, x.size(), x.dtype());
     }
@@ -64,6 +73,7 @@ public final class Nccl implements Communicator {
     @Override
     public void allReduceMax(Tensor x) {
         CollectiveArguments.gapless("allReduceMax", x);
+        begins.run();
         DevicePtr at = DevicePtr.of(x);
         comm.allReduceMax(stream, at, at, x.size(), x.dtype());
     }
@@ -72,18 +82,21 @@ public final class Nccl implements Communicator {
     public void broadcast(Tensor x, int root) {
         CollectiveArguments.gapless("broadcast", x);
         CollectiveArguments.rank("broadcast", root, size());
+        begins.run();
         comm.broadcast(stream, DevicePtr.of(x), x.size(), x.dtype(), root);
     }
 
     @Override
     public void allGather(Tensor part, Tensor whole) {
         CollectiveArguments.parts("allGather", part, whole, size());
+        begins.run();
         comm.allGather(stream, DevicePtr.of(part), DevicePtr.of(whole), part.size(), part.dtype());
     }
 
     @Override
     public void reduceScatterSum(Tensor whole, Tensor part) {
         CollectiveArguments.parts("reduceScatterSum", part, whole, size());
+        begins.run();
         comm.reduceScatterSum(stream, DevicePtr.of(whole), DevicePtr.of(part), part.size(), part.dtype());
     }
 
@@ -91,6 +104,7 @@ public final class Nccl implements Communicator {
     public void send(Tensor x, int to) {
         CollectiveArguments.gapless("send", x);
         CollectiveArguments.other("send", to, rank(), size());
+        begins.run();
         comm.send(stream, DevicePtr.of(x), x.size(), x.dtype(), to);
     }
 
@@ -98,6 +112,7 @@ public final class Nccl implements Communicator {
     public void receive(Tensor x, int from) {
         CollectiveArguments.gapless("receive", x);
         CollectiveArguments.other("receive", from, rank(), size());
+        begins.run();
         comm.receive(stream, DevicePtr.of(x), x.size(), x.dtype(), from);
     }
 
@@ -116,13 +131,13 @@ public final class Nccl implements Communicator {
     @Override
     public Nccl split(int group) {
         stream.synchronize();
-        return new Nccl(gpu, comm.split(group), stream);
+        return new Nccl(gpu, comm.split(group), stream, begins);
     }
 
     @Override
     public Nccl beside() {
         stream.synchronize();
-        return new Nccl(gpu, comm.split(0), Stream.of(gpu.context()));
+        return new Nccl(gpu, comm.split(0), Stream.of(gpu.context()), begins);
     }
 
     @Override

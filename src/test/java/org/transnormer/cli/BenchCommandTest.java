@@ -68,6 +68,7 @@ class BenchCommandTest {
         Outcome.of("bench step --preset none").fails(ExitCode.USAGE, "none", "nano");
         Outcome.of("bench gemm --backend scalar").fails(ExitCode.USAGE, "vector backend only");
         Outcome.of("bench gemm --openblas /nowhere.so").fails(ExitCode.USAGE, "/nowhere.so", "OpenBLAS");
+        Outcome.of("bench collectives --backend vector").fails(ExitCode.USAGE, "GPUs exchange by NCCL");
         assertThat(Outcome.of("bench").status()).isEqualTo(ExitCode.USAGE);
     }
 

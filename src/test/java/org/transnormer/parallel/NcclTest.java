@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.IntStream;
 import net.jqwik.api.Example;
 import net.jqwik.api.Tag;
@@ -93,6 +94,33 @@ class NcclTest implements CommunicatorContract {
                     assertThat(x.get(i)).isEqualTo(24);
                 }
             }
+        });
+    }
+
+    @Example
+    void everyCollectiveIsAnnounced() {
+        NcclId id = NcclId.create();
+        GpuRanks.run(2, r -> {
+            AtomicInteger begun = new AtomicInteger();
+            try (Gpu gpu = Gpu.open(r)) {
+                Nccl ranks = Nccl.join(gpu, id, r, 2, begun::incrementAndGet).beside().split(0);
+                Tensor x = TestTensors.numbers(1, 2);
+                Tensor y = TestTensors.numbers(1, 2, 3, 4);
+                Place.on(gpu).use(x, y, (part, whole) -> {
+                    ranks.allReduceSum(part);
+                    ranks.allReduceMax(part);
+                    ranks.broadcast(part, 1);
+                    ranks.allGather(part, whole);
+                    ranks.reduceScatterSum(whole, part);
+                    if (r == 0) {
+                        ranks.send(part, 1);
+                    } else {
+                        ranks.receive(part, 0);
+                    }
+                    ranks.barrier();
+                });
+            }
+            assertThat(begun).hasValue(7);
         });
     }
 

@@ -19,8 +19,8 @@ import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
 /**
- * Runs tests where there is no Maven: {@code TestRun CLASS...} runs these classes, {@code TestRun FOLDER} all tests
- * tagged "gpu" of the classes below it. One line a test; status 1 if one failed or none ran.
+ * Runs tests where there is no Maven: {@code TestRun CLASS...} runs these classes, {@code TestRun FOLDER TAG} all tests
+ * with that tag of the classes below it. One line a test; status 1 if one failed or none ran.
  */
 public final class TestRun implements TestExecutionListener {
     private final PrintStream out;
@@ -34,10 +34,10 @@ public final class TestRun implements TestExecutionListener {
 
     public static void main(String[] args) throws ClassNotFoundException {
         var builder = LauncherDiscoveryRequestBuilder.request();
-        if (args.length == 1 && args[0].contains("/")) {
+        if (args.length == 2 && args[0].contains("/")) {
             builder.selectors(selectClasspathRoots(Set.of(Path.of(args[0]))))
                     .filters(ClassNameFilter.includeClassNamePatterns(GpuTestCount.TEST_CLASSES),
-                            TagFilter.includeTags("gpu"));
+                            TagFilter.includeTags(args[1]));
         } else {
             List<DiscoverySelector> classes = Arrays.stream(args).map(name -> (DiscoverySelector) selectClass(name))
                     .toList();

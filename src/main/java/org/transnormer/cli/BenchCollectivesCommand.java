@@ -1,0 +1,63 @@
+package org.transnormer.cli;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.transnormer.backend.BackendKind;
+import org.transnormer.bench.CollectivesBench;
+import org.transnormer.cuda.CudaReport;
+import org.transnormer.cuda.Device;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** {@code tnl bench collectives}. */
+@Command(name = "collectives", mixinStandardHelpOptions = true, sortOptions = false, abbreviateSynopsis = true,
+        description = "What the GPUs of this machine exchange by NCCL, in GB/s over each GPU's link (nccl-tests' bus bandwidth).")
+final class BenchCollectivesCommand implements Callable<Integer> {
+    private static final double GIGA = 1e9;
+
+    @Spec
+    private CommandSpec spec;
+
+    @Option(names = "--gpus", paramLabel = "N", description = "default: all of the machine")
+    private Integer gpus;
+
+    @Option(names = "--size", paramLabel = "MIB", split = ",", description = "MiB of the tensor; default ${DEFAULT-VALUE}",
+            defaultValue = "16,1024")
+    private List<Long> sizes;
+
+    @Mixin
+    private BenchOptions options;
+
+    @Override
+    public Integer call() {
+        options.backend().prefer(BackendKind.CUDA);
+        if (options.backend().kind() != BackendKind.CUDA) {
+            throw new IllegalArgumentException("--backend: GPUs exchange by NCCL, other backends do not");
+        }
+        sizes.stream().filter(size -> size < 1).findFirst().ifPresent(size -> {
+            throw new IllegalArgumentException("--size must be 1 MiB or more, not " + size);
+        });
+        int there = Device.all().size();
+        int ranks = gpus == null ? there : gpus;
+        if (ranks < 2 || ranks > there) {
+            throw new IllegalArgumentException("--gpus takes 2 or more of the machine's %d, not %d".formatted(there,
+                    ranks));
+        }
+        List<List<Object>> rows = new ArrayList<>();
+        for (CollectivesBench.Result r : new CollectivesBench(options.backend().dtype(), sizes
+                .stream().map(size -> size << 20).toList(), options.seconds()).run(ranks)) {
+            rows.add(BenchReport.row(r.collective().label(), r.bytes() >> 20, r.milliseconds(),
+                    r.busBandwidth() / GIGA, r.calls()));
+        }
+        BenchReport report = new BenchReport("collectives", options).set("gpus", ranks)
+                .set("nccl", CudaReport.ncclVersion());
+        report.table("collectives", BenchReport.columns("collective", "%s", "MiB", "%,d", "ms", "%.3f", "GB/s", "%.1f",
+                "calls", "%,d"), rows);
+        report.print(spec.commandLine().getOut(), options.json());
+        return ExitCode.OK;
+    }
+}
