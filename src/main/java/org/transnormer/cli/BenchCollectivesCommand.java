@@ -25,7 +25,8 @@ final class BenchCollectivesCommand implements Callable<Integer> {
     @Option(names = "--gpus", paramLabel = "N", description = "default: all of the machine")
     private Integer gpus;
 
-    @Option(names = "--size", paramLabel = "MIB", split = ",", description = "MiB of the tensor; default ${DEFAULT-VALUE}",
+    @Option(names = "--size", paramLabel = "MIB", split = ",",
+            description = "MiB of the tensor; default ${DEFAULT-VALUE}",
             defaultValue = "16,1024")
     private List<Long> sizes;
 

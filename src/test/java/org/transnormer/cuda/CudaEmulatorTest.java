@@ -62,7 +62,7 @@ class CudaEmulatorTest {
             "org.transnormer.bench.CollectivesBenchTest",
             "org.transnormer.parallel.NcclTest",
             "org.transnormer.parallel.NcclProcessesTest",
-            "org.transnormer.train.TensorParallelCudaTest");
+            "org.transnormer.train.ParallelCudaTest");
 
     /**
      * A process.

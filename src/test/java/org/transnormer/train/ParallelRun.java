@@ -10,7 +10,11 @@ import java.util.SplittableRandom;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.CudaBackend;
 import org.transnormer.backend.Precision;
+import org.transnormer.cuda.DeviceMemory;
+import org.transnormer.cuda.Gpu;
+import org.transnormer.cuda.NcclId;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.loss.CrossEntropy;
 import org.transnormer.model.Batch;
@@ -26,11 +30,14 @@ import org.transnormer.parallel.Communicator;
 import org.transnormer.parallel.InProcess;
 import org.transnormer.parallel.Layout;
 import org.transnormer.parallel.Mesh;
+import org.transnormer.parallel.Nccl;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Trace;
+import org.transnormer.testing.GpuRanks;
 import org.transnormer.testing.SameBits;
 
 /**
@@ -72,9 +79,17 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
             }
         }
         if (layout.size() == 1) {
-            rank(Mesh.single(), mode, steps, result);
+            rank(kind.open(precision, 1), Mesh.single(), mode, steps, result);
+        } else if (kind == BackendKind.CUDA) {
+            NcclId id = NcclId.create();
+            GpuRanks.run(layout.size(), r -> {
+                Gpu gpu = Gpu.open(r);
+                rank(new CudaBackend(precision, gpu, new DeviceMemory(gpu.stream(), new MemoryPlan())),
+                        Mesh.of(layout, Nccl.join(gpu, id, r, layout.size())), mode, steps, result);
+            });
         } else {
-            InProcess.run(layout.size(), TIMEOUT, world -> rank(Mesh.of(layout, world), mode, steps, result));
+            InProcess.run(layout.size(), TIMEOUT, world -> rank(kind.open(precision, 1), Mesh.of(layout, world), mode,
+                    steps, result));
         }
         return result;
     }
@@ -99,8 +114,8 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
         return new Parts(weights, model, optimizer, batch, total);
     }
 
-    private void rank(Mesh mesh, DataParallel.Mode mode, int steps, Result result) {
-        try (Backend backend = kind.open(precision, 1)) {
+    private void rank(Backend opened, Mesh mesh, DataParallel.Mode mode, int steps, Result result) {
+        try (Backend backend = opened) {
             Parts parts = parts(backend, mesh, mode);
             parts.weights.initialise(seed);
             parts.optimizer.adoptWeights();
@@ -114,14 +129,17 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
                 }
                 mesh.data().allReduceSum(parts.total);
                 if (step == 0) {
-                    collect(mesh, parts.weights, true, result.gradients);
+                    collect(backend, mesh, parts.weights, true, result.gradients);
                 }
                 parts.optimizer.step(step + 1, LEARNING_RATE);
+                parts.total.download();
                 agree(mesh.world(), result.losses, step, parts.total.get(0) / targets());
                 agree(mesh.world(), result.norms, step, parts.optimizer.gradientNorm());
             }
-            collect(mesh, parts.weights, false, result.weights);
-            assertPlanned(backend, mesh, mode);
+            collect(backend, mesh, parts.weights, false, result.weights);
+            if (kind != BackendKind.CUDA) {
+                assertPlanned(backend, mesh, mode);
+            }
         }
     }
 
@@ -169,22 +187,27 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
     }
 
     /** Puts the ranks' parts where they belong; what several have must be the same bits on all. */
-    private static void collect(Mesh mesh, Weights weights, boolean gradients, Map<String, Tensor> wholes) {
+    private static void collect(Backend backend, Mesh mesh, Weights weights, boolean gradients,
+            Map<String, Tensor> wholes) {
         try (HostMemory memory = new HostMemory()) {
             Map<ParameterGroup, Tensor> flats = new LinkedHashMap<>();
             for (ParameterGroup group : weights.groups()) {
-                flats.put(group, flat(mesh.data(), group, gradients, memory));
+                flats.put(group, flat(backend, mesh.data(), group, gradients, memory));
             }
             for (Parameter p : weights.parameters()) {
                 if (mesh.data().rank() == 0 && (!p.shard().isReplicated() || mesh.tensor().rank() == 0)) {
-                    p.shard().give(p.of(flats.get(p.group())), wholes.get(p.name()));
+                    synchronized (wholes) {
+                        p.shard().give(p.of(flats.get(p.group())), wholes.get(p.name()));
+                    }
                 }
             }
             mesh.world().barrier();
             for (Parameter p : weights.parameters()) {
                 Tensor part = p.of(flats.get(p.group()));
                 Tensor want = memory.allocate(MemoryKind.WORKSPACE, p.name(), part.dtype(), p.shape());
-                p.shard().take(wholes.get(p.name()), want);
+                synchronized (wholes) {
+                    p.shard().take(wholes.get(p.name()), want);
+                }
                 assertThat(SameBits.checksum(part)).as("%s on rank %d", p.name(), mesh.world().rank())
                         .isEqualTo(SameBits.checksum(want));
             }
@@ -192,24 +215,31 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
         }
     }
 
-    /** A whole group as this rank has it, or as it is gathered from shares. */
-    private static Tensor flat(Communicator data, ParameterGroup group, boolean gradients, HostMemory memory) {
+    /** A whole group as this rank has it, or as it is gathered from shares, in host memory. */
+    private static Tensor flat(Backend backend, Communicator data, ParameterGroup group, boolean gradients,
+            HostMemory memory) {
         Tensor share = gradients ? group.gradientShare() : group.valueShare();
-        if (share.size() == group.size() || !gradients && !group.isGathered()) {
-            return gradients ? group.gradient() : group.value();
+        Tensor flat = gradients ? group.gradient() : group.value();
+        if (share.size() != group.size() && (gradients || group.isGathered())) {
+            flat = backend.memory().allocate(MemoryKind.WORKSPACE, group.name(), share.dtype(), group.size());
+            data.allGather(share, flat);
         }
-        Tensor flat = memory.allocate(MemoryKind.WORKSPACE, group.name(), share.dtype(), group.size());
-        data.allGather(share, flat);
-        return flat;
+        Tensor host = memory.allocate(MemoryKind.WORKSPACE, group.name(), flat.dtype(), group.size());
+        host.copyFrom(flat);
+        return host;
     }
 
     /** Every rank has the same bits; rank 0 keeps them. */
     private static void agree(Communicator communicator, double[] kept, int step, double value) {
         if (communicator.rank() == 0) {
-            kept[step] = value;
+            synchronized (kept) {
+                kept[step] = value;
+            }
         }
         communicator.barrier();
-        assertThat(value).as("step %d, rank %d", step, communicator.rank()).isEqualTo(kept[step]);
+        synchronized (kept) {
+            assertThat(value).as("step %d, rank %d", step, communicator.rank()).isEqualTo(kept[step]);
+        }
         communicator.barrier();
     }
 }

@@ -41,7 +41,7 @@ class TensorParallelTest {
         c.compare(c.run(), 1, ParallelCase.GRADIENTS, ParallelCase.TRAINED);
     }
 
-    /** The released form: LRPE in the first layer, no parameters in norms, gate, tied head. */
+    /** The released form. */
     @Example
     void twentyStepsAreThoseOfOneRank() {
         for (int size : new int[] {2, 3, 4}) {
@@ -50,14 +50,10 @@ class TensorParallelTest {
         }
     }
 
-    /** Every kind of parameter there is: LayerNorms, biases, a head of its own. */
     @Example
     void twentyStepsWithEveryParameterAreThoseOfOneRank() {
-        ModelConfig config = new ModelConfig(37, 12, 2, 6, 12, 6, NormType.LAYERNORM, ActivationFunction.ONE_PLUS_ELU,
-                ActivationFunction.SILU, Position.LRPE_DECAY, 0, List.of(true, false), DecaySchedule.PAPER,
-                DecayTemperature.BY_LAYER, Gate.LINEAR, false, true, false, 0.2, 20, 1, 2);
         for (int size : new int[] {2, 3}) {
-            of(size, size).compare(new ParallelRun(config, BackendKind.SCALAR, Precision.F64, 12, 1, 2,
+            of(size, size).compare(new ParallelRun(everyParameter(), BackendKind.SCALAR, Precision.F64, 12, 1, 2,
                     Recompute.FULL, true, size), 20, ParallelCase.GRADIENTS, ParallelCase.TRAINED);
         }
     }
@@ -71,7 +67,15 @@ class TensorParallelTest {
         }
     }
 
-    private static ModelConfig released(int size) {
+    /** Every kind of parameter there is: LayerNorms, biases, a head of its own. */
+    static ModelConfig everyParameter() {
+        return new ModelConfig(37, 12, 2, 6, 12, 6, NormType.LAYERNORM, ActivationFunction.ONE_PLUS_ELU,
+                ActivationFunction.SILU, Position.LRPE_DECAY, 0, List.of(true, false), DecaySchedule.PAPER,
+                DecayTemperature.BY_LAYER, Gate.LINEAR, false, true, false, 0.2, 20, 1, 2);
+    }
+
+    /** LRPE in the first layer, no parameters in norms, gate, tied head. */
+    static ModelConfig released(int size) {
         int heads = size == 3 ? 3 : 4;
         return new ModelConfig(45, 4 * heads, 2, heads, 4 * heads, 24, NormType.SRMSNORM, ActivationFunction.SILU,
                 ActivationFunction.IDENTITY, Position.LRPE_DECAY, 0, List.of(true, false), DecaySchedule.RELEASED,
