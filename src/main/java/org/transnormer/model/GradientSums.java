@@ -1,5 +1,6 @@
 package org.transnormer.model;
 
+import java.util.List;
 import org.transnormer.backend.Backend;
 
 /**
@@ -13,12 +14,14 @@ final class GradientSums {
     private final Backend backend;
     private final Weights weights;
     private final DataParallel data;
+    private final List<ParameterGroup> others;
     private ParameterGroup written;
 
     GradientSums(Backend backend, Weights weights) {
         this.backend = backend;
         this.weights = weights;
         this.data = weights.dataParallel();
+        others = weights.groups().stream().filter(group -> !weights.isMatricesOfBlock(group)).toList();
     }
 
     /**
@@ -52,7 +55,7 @@ final class GradientSums {
     void finish(boolean last) {
         reduceWritten();
         if (last) {
-            weights.groups().stream().filter(group -> !weights.isMatricesOfBlock(group)).forEach(data::reduce);
+            others.forEach(data::reduce);
             data.await();
         }
     }

@@ -107,10 +107,7 @@ public final class Optimizer {
         for (Tensor gradient : counted) {
             backend.gradientNorm().partial(gradient, total);
         }
-        communicator.allReduceSum(total);
-        if (data.isSharded()) {
-            data.communicator().allReduceSum(total);
-        }
+        addOverRanks();
         scalars.set(Scalar.LEARNING_RATE.ordinal(), learningRate);
         scalars.set(Scalar.CORRECTION1.ordinal(), 1 - StrictMath.pow(constants.beta1(), step));
         scalars.set(Scalar.CORRECTION2.ordinal(), 1 - StrictMath.pow(constants.beta2(), step));
@@ -122,6 +119,17 @@ public final class Optimizer {
             data.publish(s.group());
         }
         data.await();
+    }
+
+    /** Groups of ranks may add in different orders: all take one's sum, lest copies of a weight drift apart. */
+    private void addOverRanks() {
+        communicator.allReduceSum(total);
+        if (data.isSharded()) {
+            data.communicator().allReduceSum(total);
+            communicator.broadcast(total, 0);
+        } else {
+            data.communicator().broadcast(total, 0);
+        }
     }
 
     /** Global norm of the gradients of the last step, before clipping. */

@@ -120,6 +120,20 @@ class DataParallelTest {
                 Precision.F32, 9, 2, 2, Recompute.NONE, false, 1), 1, 2e-5, 2e-5);
     }
 
+    /**
+     * Weights in BF16, master weights in F32: gradients differ by sums in F32, of which one that falls on the other side
+     * of a rounding moves a weight by 2^-8 of itself.
+     */
+    @Example
+    void masterWeightsAreSharedToo() {
+        Layout layout = new Layout(2, 1);
+        ModelConfig config = released(layout, 2, Recompute.NONE).config();
+        for (Mode mode : Mode.values()) {
+            new ParallelCase(layout, mode, 1).compare(new ParallelRun(config, BackendKind.SCALAR, Precision.BF16, 5, 2,
+                    2, Recompute.NONE, false, 1), 2, 1e-5, 0x1p-8);
+        }
+    }
+
     /** Ranks that keep shares answer with the bits of one that keeps everything, by prefill and token by token. */
     @Example
     void inferenceGathersBlocksToo() {
