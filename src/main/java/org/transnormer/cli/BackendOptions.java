@@ -32,6 +32,7 @@ final class BackendOptions {
     @Option(names = "--threads", paramLabel = "N", description = "threads of the vector backend; default: all cores")
     private Integer threads;
 
+    private int sharers = 1;
     private BackendKind kind;
     private String reason;
 
@@ -65,7 +66,17 @@ final class BackendOptions {
         if (threads != null && threads < 1) {
             throw new IllegalArgumentException("--threads must be 1 or more, not " + threads);
         }
-        return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
+        return threads == null ? Math.max(1, Runtime.getRuntime().availableProcessors() / sharers) : threads;
+    }
+
+    /** Other processes of the same job compute on this machine too. */
+    void shareCores(int processes) {
+        sharers = Math.max(1, processes);
+    }
+
+    /** Whether a GPU is asked for, or taken where there is one. */
+    boolean mayUseGpu() {
+        return choice == null || choice == Choice.AUTO || choice == Choice.CUDA;
     }
 
     /** With memory that is taken as it is asked for. */

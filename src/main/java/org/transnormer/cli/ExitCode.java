@@ -9,6 +9,8 @@ public final class ExitCode {
     public static final int USAGE = 2;
     /** The machine: no GPU, out of memory, disk full; or a run that cannot go on, such as a NaN loss. */
     public static final int ENVIRONMENT = 3;
+    /** Told to stop, after saving; also a rank that stops because another was told so. Java's own status after SIGTERM. */
+    public static final int TERMINATED = 143;
     /** A bug in tnl, after which a stack trace was printed; none of the above may be read into it. */
     public static final int INTERNAL_ERROR = 70;
 

@@ -8,6 +8,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.NoSuchFileException;
 import org.transnormer.EnvironmentException;
 import org.transnormer.InputException;
+import org.transnormer.launch.JobException;
 import org.transnormer.tensor.OutOfMemoryException;
 import picocli.CommandLine;
 import picocli.CommandLine.ParameterException;
@@ -37,6 +38,7 @@ final class Failures {
             case IOException e -> reportIo(e, err);
             case InputException e -> line(err, e.getMessage(), ExitCode.USAGE);
             case EnvironmentException e -> line(err, e.getMessage(), ExitCode.ENVIRONMENT);
+            case JobException e -> line(err, e.getMessage(), e.status());
             case OutOfMemoryException e -> line(err, e.getMessage(), ExitCode.ENVIRONMENT);
             case OutOfMemoryError e -> line(err, outOfMemory(e), ExitCode.ENVIRONMENT);
             // How the packages below refuse a value, which most often came from the command line or a config file.

@@ -23,8 +23,10 @@ record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
     /** What kernels and libraries take of a device beside the plan, with room. */
     private static final long LIBRARIES = 512L << 20;
 
-    static MemoryReport of(Backend planned, BackendKind kind) {
-        return new MemoryReport(planned.memory().plan(), kind, planned.capacity());
+    /** @param sharers processes that share the machine's memory; a GPU each has for itself */
+    static MemoryReport of(Backend planned, BackendKind kind, int sharers) {
+        return new MemoryReport(planned.memory().plan(), kind,
+                planned.capacity() / (kind == BackendKind.CUDA ? 1 : sharers));
     }
 
     boolean fits() {

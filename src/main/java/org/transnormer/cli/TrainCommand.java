@@ -2,18 +2,22 @@ package org.transnormer.cli;
 
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.transnormer.InputException;
 import org.transnormer.backend.Backend;
 import org.transnormer.checkpoint.HfConfig;
+import org.transnormer.launch.Job;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Preset;
 import org.transnormer.model.Recompute;
+import org.transnormer.parallel.Mesh;
 import org.transnormer.tokenizer.ByteTokenizer;
 import org.transnormer.tokenizer.Tokenizer;
 import org.transnormer.train.ModelFolder;
@@ -33,13 +37,14 @@ import picocli.CommandLine.Spec;
         abbreviateSynopsis = true,
         description = "Train a model; with no option, a small one on the bundled text.", footer = {"", "Examples:",
             "  tnl train", "  tnl train --data books/ --preset small --steps 20000 --out runs/books",
-            "  tnl train --resume runs/books --steps 40000", "",
+            "  tnl train --resume runs/books --steps 40000",
+            "  tnl train --gpus 8 --tp 2 --sharding full --preset 7B --data books/", "",
             "Ctrl-C finishes the step at hand and saves; --resume goes on from there to the same bits."})
 final class TrainCommand implements Callable<Integer> {
     private static final long DEFAULT_STEPS = 2_200;
     /** What may be said about a run that goes on; its settings decide everything else. */
     private static final Set<String> RESUME_OPTIONS = Set.of("--resume", "--steps", "--backend", "--dtype",
-            "--threads", "--recompute");
+            "--threads", "--recompute", "--ranks", "--tp", "--sharding");
 
     @Spec
     private CommandSpec spec;
@@ -58,6 +63,9 @@ final class TrainCommand implements Callable<Integer> {
 
     @ArgGroup(validate = false)
     private RecomputeOption recompute = new RecomputeOption();
+
+    @ArgGroup(validate = false, heading = "%nOn how many%n")
+    private RankOptions ranks = new RankOptions();
 
     /** Model and text. */
     static final class What {
@@ -146,6 +154,20 @@ final class TrainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
+        if (ranks.startsOthers()) {
+            // What is wrong with the command line is said once.
+            if (keep.resume == null) {
+                settings();
+                config(new ByteTokenizer());
+            } else {
+                resumed();
+            }
+            return ranks.start(spec, backendOptions);
+        }
+        return ranks.work(spec, backendOptions, this::train);
+    }
+
+    private int train(Job job) throws IOException {
         Tokenizer tokenizer = new ByteTokenizer();
         RunFolder earlier = keep.resume == null ? null : resumed();
         TrainSettings settings = earlier == null ? settings() : resumedSettings(earlier.description().settings());
@@ -156,38 +178,69 @@ final class TrainCommand implements Callable<Integer> {
         if (earlier != null) {
             checkSameData(earlier.description(), description);
         }
-        RecomputeOption.Planned planned = recompute.plan(what -> plan(config, settings, data, what));
+        agree(job, description);
+        RecomputeOption.Planned planned = planned(job, config, settings, data);
         MemoryReport report = planned.report();
-        report.check();
         PrintWriter out = spec.commandLine().getOut();
         try (Backend backend = backendOptions.open(report.plan())) {
             printPlan(settings, config, data, backendOptions.describe(backend), report, out);
+            if (job.size() > 1) {
+                out.printf("ranks: %d, %s, sharding %s%n", job.size(), ranks.layout(job), ranks.mode().label());
+            }
             backend.peakFlops()
                     .ifPresent(peak -> out.printf("MFU: of %.1f TFLOP/s by the data sheet, %.3g GFLOP a token%n",
                             peak / 1e12, config.trainingFlops() / 1e9));
             if (planned.recompute() != Recompute.NONE) {
                 out.printf("recompute: %s%n", planned.recompute().label());
             }
-            TrainingRun run = new TrainingRun(backend, config, settings, data.train(), data.heldOut(),
-                    planned.recompute());
-            RunFolder folder = earlier == null ? begin(run, description) : goOn(run, earlier.with(description));
+            Mesh mesh = ranks.mesh(job, backend);
+            TrainingRun run = new TrainingRun(backend, mesh, ranks.mode(), config, settings, data.train(),
+                    data.heldOut(), planned.recompute());
+            RunFolder folder = earlier == null ? begin(job, run, description)
+                    : goOn(job, run, earlier.with(description));
             out.printf("run folder: %s%s%n", folder.path(), earlier == null ? ""
                     : ", after step %d".formatted(run.trainer().step()));
-            if (new TrainingLoop(run, folder, backend, tokenizer, out).run()) {
-                report.printPeak(out, backend);
+            if (!new TrainingLoop(job, mesh, run, folder, backend, tokenizer, out).run()) {
+                return ExitCode.TERMINATED;
             }
+            report.printPeak(out, backend);
         }
         return ExitCode.OK;
     }
 
-    private RunFolder begin(TrainingRun run, RunFolder.Description description) {
-        run.weights().initialise(description.settings().seed());
-        run.optimizer().adoptWeights();
-        return RunFolder.create(outFolder(), description);
+    private void agree(Job job, RunFolder.Description description) {
+        List<String> lines = new ArrayList<>(description.lines());
+        lines.add("layout: " + ranks.layout(job));
+        lines.add("sharding: " + ranks.mode().label());
+        job.agree(lines);
     }
 
-    private static RunFolder goOn(TrainingRun run, RunFolder folder) {
+    /** Ranks find different amounts of free memory, and compute the same again all the same. */
+    private RecomputeOption.Planned planned(Job job, ModelConfig config, TrainSettings settings, RunData data) {
+        RecomputeOption.Planned planned = recompute.plan(what -> plan(job, config, settings, data, what));
+        planned.report().check();
+        Recompute most = Recompute.values()[RankOptions.largest(job, "what is computed again",
+                planned.recompute().ordinal())];
+        return most == planned.recompute() ? planned
+                : new RecomputeOption.Planned(most, plan(job, config, settings, data, most));
+    }
+
+    /** Rank 0 makes the folder, and says where. */
+    private RunFolder begin(Job job, TrainingRun run, RunFolder.Description description) {
+        run.weights().initialise(description.settings().seed());
+        run.optimizer().adoptWeights();
+        RunFolder made = job.rank() == 0 ? RunFolder.create(outFolder(), description) : null;
+        byte[] path = job.broadcast("the run folder", made == null ? new byte[0]
+                : made.path().toString().getBytes(StandardCharsets.UTF_8), 0);
+        return made != null ? made
+                : RunFolder.shared(Path.of(new String(path, StandardCharsets.UTF_8)), description);
+    }
+
+    private static RunFolder goOn(Job job, TrainingRun run, RunFolder folder) {
         folder.restore(run);
+        if (job.rank() == 0) {
+            folder.describe();
+        }
         return folder;
     }
 
@@ -244,10 +297,11 @@ final class TrainCommand implements Callable<Integer> {
         return config;
     }
 
-    private MemoryReport plan(ModelConfig config, TrainSettings settings, RunData data, Recompute what) {
+    private MemoryReport plan(Job job, ModelConfig config, TrainSettings settings, RunData data, Recompute what) {
         try (Backend backend = backendOptions.plan()) {
-            new TrainingRun(backend, config, settings, data.train(), data.heldOut(), what);
-            return MemoryReport.of(backend, backendOptions.kind());
+            new TrainingRun(backend, Mesh.planned(ranks.layout(job), job.rank()), ranks.mode(), config, settings,
+                    data.train(), data.heldOut(), what);
+            return MemoryReport.of(backend, backendOptions.kind(), ranks.sharers());
         }
     }
 

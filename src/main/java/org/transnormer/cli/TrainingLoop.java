@@ -1,5 +1,6 @@
 package org.transnormer.cli;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.concurrent.CountDownLatch;
@@ -9,8 +10,10 @@ import org.transnormer.inference.Generator;
 import org.transnormer.inference.RobustInference;
 import org.transnormer.inference.Sampler;
 import org.transnormer.inference.SamplerConfig;
+import org.transnormer.launch.Job;
+import org.transnormer.launch.Phase;
 import org.transnormer.model.TransNormer;
-import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.Mesh;
 import org.transnormer.tokenizer.Tokenizer;
 import org.transnormer.train.Evaluation;
 import org.transnormer.train.MetricsLog;
@@ -21,11 +24,14 @@ import org.transnormer.train.TrainingRun;
 
 /**
  * Steps, evaluations and checkpoints until the run is done or is asked to stop: Ctrl-C and SIGTERM finish the step at
- * hand, save, and exit with 130 or 143, the status that Java gives a process ended by a signal.
+ * hand, save, and exit with 130 or 143, the status that Java gives a process ended by a signal. All ranks of a job do the
+ * same in the same order; rank 0 keeps the log.
  */
 final class TrainingLoop {
     private static final long SAVE_SECONDS = 120;
     private static final int SAMPLE_TOKENS = 200;
+    private final Job job;
+    private final Mesh mesh;
     private final TrainingRun run;
     private final RunFolder folder;
     private final Backend backend;
@@ -33,9 +39,11 @@ final class TrainingLoop {
     private final PrintWriter out;
     private final Progress progress;
     private final CountDownLatch saved = new CountDownLatch(1);
-    private volatile boolean interrupted;
 
-    TrainingLoop(TrainingRun run, RunFolder folder, Backend backend, Tokenizer tokenizer, PrintWriter out) {
+    TrainingLoop(Job job, Mesh mesh, TrainingRun run, RunFolder folder, Backend backend, Tokenizer tokenizer,
+            PrintWriter out) {
+        this.job = job;
+        this.mesh = mesh;
         this.run = run;
         this.folder = folder;
         this.backend = backend;
@@ -43,7 +51,7 @@ final class TrainingLoop {
         this.out = out;
         double flops = run.model().config().trainingFlops();
         this.progress = new Progress(out, folder.description().settings().steps(),
-                backend.peakFlops().stream().map(peak -> flops / peak).findFirst().orElse(0));
+                backend.peakFlops().stream().map(peak -> flops / (peak * job.size())).findFirst().orElse(0));
     }
 
     /**
@@ -55,27 +63,43 @@ final class TrainingLoop {
     boolean run() throws IOException {
         Thread onSignal = new Thread(this::awaitSave, "tnl-stop");
         Runtime.getRuntime().addShutdownHook(onSignal);
-        try (MetricsLog metrics = folder.metrics(run.trainer().step())) {
+        boolean done;
+        try (MetricsLog metrics = job.rank() == 0 ? folder.metrics(run.trainer().step()) : null) {
             train(metrics);
             finish();
+            done = isDone();
+            if (!done) {
+                // The process may end as soon as the hook does: not before the other ranks have saved.
+                job.close();
+            }
         } finally {
             saved.countDown();
             forget(onSignal);
         }
-        if (interrupted) {
-            return false;
+        if (done) {
+            sample();
         }
-        sample();
-        return true;
+        return done;
+    }
+
+    private boolean isDone() {
+        return run.trainer().step() == folder.description().settings().steps();
     }
 
     private void train(MetricsLog metrics) throws IOException {
         TrainSettings settings = folder.description().settings();
         Trainer trainer = run.trainer();
         long safe = trainer.step();
-        while (trainer.step() < settings.steps() && !interrupted) {
+        boolean first = true;
+        while (trainer.step() < settings.steps() && job.mayStep(trainer.step() + 1)) {
+            if (first) {
+                job.phase(Phase.FIRST_STEP);
+            } else {
+                job.step(trainer.step() + 1);
+            }
+            first = false;
             Trainer.Outcome outcome = trainer.next();
-            metrics.write(MetricsLog.line(outcome.step()).put(MetricsLog.LOSS, outcome.loss())
+            write(metrics, MetricsLog.line(outcome.step()).put(MetricsLog.LOSS, outcome.loss())
                     .put(MetricsLog.GRADIENT_NORM, outcome.gradientNorm())
                     .put(MetricsLog.LEARNING_RATE, outcome.learningRate()).put("tokens", outcome.tokens()));
             progress.step(outcome);
@@ -85,30 +109,49 @@ final class TrainingLoop {
                 evaluate(metrics, outcome.step());
             }
             if (due(outcome.step(), settings.checkpointEvery())) {
-                folder.save(run, backend.precision(), tokenizer);
+                save();
                 safe = outcome.step();
             }
             progress.resume();
         }
         if (trainer.step() > safe) {
+            save();
+        }
+    }
+
+    private static void write(MetricsLog metrics, ObjectNode line) {
+        if (metrics != null) {
+            metrics.write(line);
+        }
+    }
+
+    private void save() {
+        job.phase(Phase.SAVING);
+        if (job.rank() == 0) {
             folder.save(run, backend.precision(), tokenizer);
         }
     }
 
     private void finish() throws IOException {
         long step = run.trainer().step();
-        if (step < folder.description().settings().steps()) {
-            folder.plot();
+        job.phase(Phase.SAVING);
+        if (!isDone()) {
+            if (job.rank() == 0) {
+                folder.plot();
+            }
             progress.note("stopped after step %d; go on with: tnl train --resume %s".formatted(step, folder.path()));
             return;
         }
-        folder.saveModel(run, backend.precision(), tokenizer);
-        progress.note("model: %s%nloss plot: %s".formatted(folder.model(), folder.plot()));
+        if (job.rank() == 0) {
+            folder.saveModel(run, backend.precision(), tokenizer);
+            progress.note("model: %s%nloss plot: %s".formatted(folder.model(), folder.plot()));
+        }
     }
 
     private void evaluate(MetricsLog metrics, long step) throws IOException {
+        job.phase(Phase.EVALUATING);
         Evaluation.Result result = run.evaluation().run();
-        metrics.write(MetricsLog.line(step).put(MetricsLog.HELD_OUT_LOSS, result.nats()).put("bits_per_byte",
+        write(metrics, MetricsLog.line(step).put(MetricsLog.HELD_OUT_LOSS, result.nats()).put("bits_per_byte",
                 result.bitsPerByte()));
         progress.note("step %d: held-out loss %.4f nats, perplexity %.2f, %.4f bits per byte".formatted(step,
                 result.nats(), result.perplexity(), result.bitsPerByte()));
@@ -118,7 +161,8 @@ final class TrainingLoop {
     }
 
     private void sample() {
-        TransNormer model = new TransNormer(backend, Communicator.single(), run.model().config(), run.weights(),
+        job.phase(Phase.EVALUATING);
+        TransNormer model = new TransNormer(backend, mesh.tensor(), run.model().config(), run.weights(),
                 TransNormer.Mode.INFERENCE, 1);
         SamplerConfig sampling = new SamplerConfig(0.7, 0, 0.95, 1, 0, folder.description().settings().seed());
         Generator generator = new Generator(new RobustInference(backend, model, 1), tokenizer,
@@ -138,7 +182,7 @@ final class TrainingLoop {
 
     /** Runs when the process is told to stop: its exit waits until the step at hand is finished and saved. */
     private void awaitSave() {
-        interrupted = true;
+        job.requestStop();
         progress.note("stopping as soon as the step at hand is saved");
         try {
             if (!saved.await(SAVE_SECONDS, TimeUnit.SECONDS)) {

@@ -20,7 +20,7 @@ import org.transnormer.EnvironmentException;
 /**
  * Starts the ranks of this machine, each a process with the same command line, and ends when they have. Rank 0 has the
  * terminal; what others say is shown line by line with their number. If one ends badly, the rest end too. SPEC section
- * 7.3.
+ * 7.5.
  */
 public final class LocalRanks {
     /** In which those that have met end by themselves when one of them is gone, and say why. */
@@ -48,6 +48,13 @@ public final class LocalRanks {
     private LocalRanks(List<Rank> ranks, PrintStream err) {
         this.ranks = ranks;
         this.err = err;
+    }
+
+    /** Whether what started this process says which of this machine's processes it is: then it starts none. */
+    public static boolean isRank(Map<String, String> environment) {
+        Rank rank = Rank.of(environment);
+        return rank.size() > 1 && (rank.starter() == Rank.Starter.SLURM
+                || !environment.getOrDefault(Rank.LOCAL_RANK, "").isBlank());
     }
 
     /**

@@ -49,6 +49,19 @@ public final class RunFolder {
     public record Description(String version, TrainSettings settings, ModelConfig config, BackendKind backend,
             DType dtype, String trainDigest, String heldOutDigest) {
 
+        /** What all ranks of a run must agree on, to be compared line by line. */
+        public List<String> lines() {
+            List<String> lines = new ArrayList<>();
+            toJson().forEach((key, value) -> {
+                if (value instanceof Map<?, ?> group) {
+                    group.forEach((inner, each) -> lines.add("%s.%s: %s".formatted(key, inner, each)));
+                } else {
+                    lines.add("%s: %s".formatted(key, value));
+                }
+            });
+            return lines;
+        }
+
         Map<String, Object> toJson() {
             Map<String, Object> json = new LinkedHashMap<>();
             json.put("version", version);
@@ -93,6 +106,11 @@ public final class RunFolder {
         return folder;
     }
 
+    /** A run that another rank has just started, or opened, on a file system that all share. */
+    public static RunFolder shared(Path path, Description description) {
+        return new RunFolder(path, description);
+    }
+
     /** Whether a path is the folder of a run. */
     public static boolean isRun(Path path) {
         return Files.isRegularFile(path.resolve(RUN));
@@ -125,12 +143,13 @@ public final class RunFolder {
         }
     }
 
-    /** The same run with another description, which is written when the run is restored. */
+    /** The same run with another description, to be written by {@link #describe}. */
     public RunFolder with(Description changed) {
         return new RunFolder(path, changed);
     }
 
-    private void describe() {
+    /** Writes the description down. */
+    public void describe() {
         HfConfig.of(description.toJson()).write(path.resolve(RUN));
     }
 
@@ -203,7 +222,7 @@ public final class RunFolder {
     }
 
     /**
-     * Brings a run to where its last complete checkpoint was taken, and records the description that it goes on with.
+     * Brings a run to where its last complete checkpoint was taken.
      *
      * @throws InputException if there is none
      */
@@ -220,7 +239,6 @@ public final class RunFolder {
             run.trainer().resumeAfter(step);
             run.batches().seek(position(checkpoint.state(), latest));
         }
-        describe();
     }
 
     private static long position(RunState state, Path checkpoint) {

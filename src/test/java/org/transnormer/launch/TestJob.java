@@ -11,21 +11,20 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
 /** Real processes, and what they said. */
-final class TestJob {
+public final class TestJob {
     static final String SECRET = "a secret of some length";
     private static final int LIMIT_SECONDS = 60;
     private final Path folder;
     private final List<Process> processes = new ArrayList<>();
-    final int port = freePort();
+    public final int port = freePort();
 
-    TestJob(Path folder) {
+    public TestJob(Path folder) {
         this.folder = folder;
     }
 
@@ -42,14 +41,8 @@ final class TestJob {
 
     /** Starts a rank as torchrun does. */
     void rank(int rank, int size, String... arguments) {
-        rank(rank, size, Map.of(), arguments);
-    }
-
-    void rank(int rank, int size, Map<String, String> more, String... arguments) {
-        Map<String, String> environment = new HashMap<>(Map.of("RANK", "" + rank, "WORLD_SIZE", "" + size,
-                "MASTER_ADDR", "127.0.0.1", "MASTER_PORT", "" + port, "TNL_SECRET", SECRET));
-        environment.putAll(more);
-        start(TestRank.class, environment, arguments);
+        start(TestRank.class, Map.of("RANK", "" + rank, "WORLD_SIZE", "" + size, "MASTER_ADDR", "127.0.0.1",
+                "MASTER_PORT", "" + port, "TNL_SECRET", SECRET), arguments);
     }
 
     void ranks(int size, String... arguments) {
@@ -58,7 +51,7 @@ final class TestJob {
         }
     }
 
-    Process start(Class<?> main, Map<String, String> environment, String... arguments) {
+    public Process start(Class<?> main, Map<String, String> environment, String... arguments) {
         try {
             ProcessBuilder builder = new ProcessBuilder(Stream.concat(command(main).stream(), Arrays.stream(arguments))
                     .toList());
@@ -74,7 +67,8 @@ final class TestJob {
 
     static List<String> command(Class<?> main) {
         return List.of(Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:TieredStopAtLevel=1",
-                "-XX:+UseSerialGC", "-Xshare:auto", "--enable-native-access=ALL-UNNAMED", "-cp",
+                "-XX:+UseSerialGC", "--add-modules=jdk.incubator.vector",
+                "--enable-native-access=ALL-UNNAMED", "-cp",
                 System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")), main.getName());
     }
 
@@ -86,15 +80,20 @@ final class TestJob {
         return folder.resolve("err-" + i);
     }
 
-    String said(int i) {
+    public String said(int i) {
         return read(out(i));
     }
 
+    /** What a process said on standard error, but for what Java says of modules. */
+    private String errors(int i) {
+        return read(err(i)).replaceAll("(?m)^.*WARNING: Using incubator modules.*\n", "");
+    }
+
     /** What all said on standard error. */
-    String errors() {
+    public String errors() {
         StringBuilder all = new StringBuilder();
         for (int i = 0; i < processes.size(); i++) {
-            all.append(read(err(i)));
+            all.append(errors(i));
         }
         return all.toString();
     }
@@ -108,7 +107,7 @@ final class TestJob {
     }
 
     /** Waits until a process has said something. */
-    void await(int i, String what) throws InterruptedException {
+    public void await(int i, String what) throws InterruptedException {
         long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(LIMIT_SECONDS);
         while (!said(i).contains(what)) {
             assertThat(System.nanoTime()).as(() -> what + " of process " + i + ", errors: " + errors())
@@ -117,23 +116,23 @@ final class TestJob {
         }
     }
 
-    void signal(String signal, int... which) throws IOException, InterruptedException {
+    public void signal(String signal, int... which) throws IOException, InterruptedException {
         List<String> kill = new ArrayList<>(List.of("kill", "-" + signal));
         Arrays.stream(which).forEach(i -> kill.add(Long.toString(pid(i))));
         assertThat(new ProcessBuilder(kill).start().waitFor()).isZero();
     }
 
-    long pid(int i) {
+    public long pid(int i) {
         return processes.get(i).pid();
     }
 
-    int status(int i) throws InterruptedException {
+    public int status(int i) throws InterruptedException {
         assertThat(processes.get(i).waitFor(LIMIT_SECONDS, TimeUnit.SECONDS)).as(() -> "process " + i
                 + " ends; it said " + said(i) + errors()).isTrue();
         return processes.get(i).exitValue();
     }
 
-    List<Integer> statuses() throws InterruptedException {
+    public List<Integer> statuses() throws InterruptedException {
         List<Integer> all = new ArrayList<>();
         for (int i = 0; i < processes.size(); i++) {
             all.add(status(i));
@@ -142,12 +141,12 @@ final class TestJob {
     }
 
     /** The one line that is said on standard error, by process {@code i}. */
-    void oneLine(int i, String... parts) {
+    public void oneLine(int i, String... parts) {
         assertThat(errors().lines()).as(errors()).hasSize(1);
-        assertThat(read(err(i))).startsWith("tnl: ").contains(parts);
+        assertThat(errors(i)).startsWith("tnl: ").contains(parts);
     }
 
-    void end() throws InterruptedException {
+    public void end() throws InterruptedException {
         for (Process process : processes) {
             process.destroyForcibly();
             process.waitFor();

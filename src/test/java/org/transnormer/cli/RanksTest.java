@@ -1,0 +1,154 @@
+package org.transnormer.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+import org.junit.jupiter.api.io.TempDir;
+import org.transnormer.launch.TestJob;
+import org.transnormer.train.MetricsLog;
+
+/** Training by several processes, as a user starts it. */
+@EnabledOnOs(OS.LINUX)
+class RanksTest {
+    private static final String OPTIONS = "--backend scalar --dtype f64 --sequence 16 --batch 2 --schedule constant "
+            + "--warmup 0 --lr 1e-3 --eval-every 0";
+    private static final String FOREVER = "--steps 10000000 --checkpoint-every 2";
+    private static final String FIRST_CHECKPOINT = "checkpoints/step-00000002/state.json";
+    @TempDir
+    Path temp;
+    private TestJob job;
+    private Path text;
+    private Path config;
+
+    @BeforeEach
+    void begin() throws IOException {
+        job = new TestJob(temp);
+        text = Files.writeString(temp.resolve("text.txt"), "Two can read this faster than one. ".repeat(12));
+        config = TinyModel.write(temp.resolve("model")).resolve("config.json");
+    }
+
+    @AfterEach
+    void end() throws InterruptedException {
+        job.end();
+    }
+
+    /** Stopped and gone on with, two ranks compute the bits of two that were not stopped, and the numbers of one. */
+    @Test
+    void twoRanksSaveWhenToldToStopAndGoOn() throws Exception {
+        Path stopped = temp.resolve("stopped");
+        Process launcher = start(Map.of(), "--ranks 2 " + FOREVER, stopped);
+        job.await(0, "1/10000000  loss");
+        List<ProcessHandle> ranks = launcher.children().toList();
+        assertThat(ranks).hasSize(2);
+        job.signal("TERM", 0);
+        assertThat(job.status(0)).isEqualTo(143);
+        assertThat(ranks).noneMatch(ProcessHandle::isAlive);
+        assertThat(job.errors()).isEmpty();
+        assertThat(job.said(0)).contains("ranks: 2, data 2 x tensor 1", "go on with: tnl train --resume " + stopped)
+                .containsOnlyOnce("model: ");
+        long step = Long.parseLong(job.said(0).replaceFirst("(?s).*stopped after step (\\d+);.*", "$1"));
+
+        Path whole = temp.resolve("whole");
+        job.start(Tnl.class, Map.of(), ("train --ranks 2 --steps " + (step + 2) + " --resume " + stopped).split(" "));
+        start(Map.of(), "--ranks 2 --steps " + (step + 2), whole);
+        assertThat(job.statuses()).containsExactly(143, 0, 0);
+        assertThat(stopped.resolve("model/model.safetensors"))
+                .hasSameBinaryContentAs(whole.resolve("model/model.safetensors"));
+        assertThat(stopped.resolve("metrics.jsonl")).hasSameTextualContentAs(whole.resolve("metrics.jsonl"));
+
+        Path single = temp.resolve("single");
+        Outcome.of("train", OPTIONS, "--steps", step + 2, "--data", text, "--config", config, "--out", single)
+                .succeeds();
+        List<JsonNode> one = MetricsLog.read(single.resolve("metrics.jsonl"));
+        List<JsonNode> two = MetricsLog.read(whole.resolve("metrics.jsonl"));
+        assertThat(two).hasSameSizeAs(one);
+        for (int i = 0; i < one.size(); i++) {
+            for (String name : new String[] {"step", "tokens", MetricsLog.LOSS, MetricsLog.GRADIENT_NORM,
+                MetricsLog.HELD_OUT_LOSS}) {
+                assertThat(two.get(i).path(name).doubleValue()).as("%s of line %d", name, i)
+                        .isCloseTo(one.get(i).path(name).doubleValue(), within(1e-9));
+            }
+        }
+    }
+
+    @Test
+    void aKilledRankEndsTheRunAndItsCheckpointIsWhole() throws Exception {
+        Path run = temp.resolve("killed");
+        Process launcher = start(Map.of(), "--ranks 3 --batch 3 " + FOREVER, run);
+        awaitFile(run.resolve(FIRST_CHECKPOINT));
+        List<ProcessHandle> ranks = launcher.children().sorted().toList();
+        ProcessHandle last = ranks.stream().max(java.util.Comparator.comparing(ProcessHandle::pid)).orElseThrow();
+        assertThat(last.destroyForcibly()).isTrue();
+        assertThat(job.status(0)).isEqualTo(3);
+        assertThat(ranks).noneMatch(ProcessHandle::isAlive);
+        job.oneLine(0, "tnl: rank 2 (pid " + last.pid(), "it is gone; every rank ends");
+        Outcome.of("generate --tokens 2", run).succeeds();
+    }
+
+    @Test
+    void ranksEndWithWhatStartedThem() throws Exception {
+        Path run = temp.resolve("orphans");
+        Process launcher = start(Map.of(), "--ranks 2 " + FOREVER, run);
+        job.await(0, "1/10000000  loss");
+        List<ProcessHandle> ranks = launcher.children().toList();
+        job.signal("KILL", 0);
+        for (ProcessHandle rank : ranks) {
+            rank.onExit().get(20, TimeUnit.SECONDS);
+        }
+        assertThat(job.errors()).contains("what started it is gone; every rank ends");
+    }
+
+    @Test
+    void whatIsWrongIsSaidOnce() throws Exception {
+        Path out = temp.resolve("wrong");
+        Outcome.of("train --ranks 2 --lr 0").fails(ExitCode.USAGE, "--lr");
+        Outcome.of("train --gpus 0").fails(ExitCode.USAGE, "--gpus must be 1 or more, not 0");
+        start(Map.of(), "--ranks 2 --batch 3", out);
+        assertThat(job.status(0)).isEqualTo(2);
+        job.oneLine(0, "rank ", "--batch 3 rows cannot be shared by 2 ranks");
+        assertThat(out).doesNotExist();
+    }
+
+    @Test
+    void slurmsProcessesMeetByThemselves() throws Exception {
+        Path out = temp.resolve("slurm");
+        for (int r = 0; r < 2; r++) {
+            start(new HashMap<>(Map.of("SLURM_PROCID", "" + r, "SLURM_NTASKS", "2", "SLURM_LOCALID", "" + r,
+                    "SLURM_JOB_NODELIST", "localhost", "SLURM_JOB_ID", "" + (job.port - 12_000))), "--steps 2", out);
+        }
+        assertThat(job.statuses()).containsOnly(0);
+        assertThat(job.errors()).isEmpty();
+        assertThat(job.said(0)).contains("ranks: 2", "2/2  loss", "sample:");
+        assertThat(job.said(1)).isEmpty();
+    }
+
+    private Process start(Map<String, String> environment, String options, Path out) {
+        List<String> arguments = new ArrayList<>(Stream.of(("train " + OPTIONS + " " + options).split(" ")).toList());
+        arguments.addAll(List.of("--data", text.toString(), "--config", config.toString(), "--out", out.toString()));
+        return job.start(Tnl.class, environment, arguments.toArray(String[]::new));
+    }
+
+    private void awaitFile(Path file) throws InterruptedException {
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        while (!Files.exists(file)) {
+            assertThat(System.nanoTime()).as(() -> "no " + file + ": " + job.errors() + job.said(0))
+                    .isLessThan(deadline);
+            Thread.sleep(10);
+        }
+    }
+}
