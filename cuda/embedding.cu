@@ -4,8 +4,8 @@
 //
 // ids (T) int, table (V, d), y and dy (T, d), dtable (V, d) float; rows at any distance.
 //
-// The table is the rows from first on of a larger one, or all rows from 0 on: with i in it, else 0 comes from the table and
-// nothing goes there. ids count in the larger one.
+// The table is the rows from first on of a larger one in which ids count, or all rows from 0 on. For a row that is not in it
+// the forward gives 0, and the backward adds nothing; what adds to y has a table of its own with every row.
 //
 // Forward: a warp takes a token, a lane 16 bytes at a time. Reads and writes d elements a token.
 //
@@ -65,7 +65,7 @@ DEVICE void gather(const int* ids, long long first, long long rows, const T* tab
     return;
   }
   const long long row = ids[t] - first;
-  const bool here = row >= 0 && row < rows;
+  const bool here = ADD || (row >= 0 && row < rows);
   const T* from = table + (here ? row : 0) * table_stride;
   const long long there = here ? width : 0;
   T* to = y + t * y_stride;
