@@ -264,6 +264,24 @@ DEVICE void step(const T* q, long long qToken, long long qHead, const T* k, long
   }
   const int tid = threadIdx.x;
   const int keys = theta == nullptr ? channels : 2 * channels;
+  // A thread has four columns of every 32nd row; what it has of the state is under way while q and k are made.
+  constexpr int BATCH = 4;
+  const int column = first + tid % 8 * 4;
+  const int group = tid / 8;
+  const int slot = slots[n];
+  const long long matrix = ((long long)slot * heads + h) * keys * values;
+  const float* from = initial != nullptr && slot >= 0 ? initial + matrix : nullptr;
+  float* to = last != nullptr && slot >= 0 ? last + matrix : nullptr;
+  Pack<float> loaded[BATCH];
+  auto fetch = [&](int k0) {
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      const int key = k0 + i * ROWS_AT_ONCE;
+      loaded[i] = from != nullptr && key < keys ? load_some(from + (long long)key * values + column, values - column)
+                                                : Pack<float>{make_uint4(0, 0, 0, 0)};
+    }
+  };
+  fetch(group);
   for (int i = tid; i < channels; i += THREADS) {
     const float qv = activation(f, to_float(q[row * qToken + h * qHead + i]));
     const float kv = activation(f, to_float(k[row * kToken + h * kHead + i]));
@@ -279,31 +297,15 @@ DEVICE void step(const T* q, long long qToken, long long qHead, const T* k, long
   }
   float high, low;
   decay(rates[h], 1, high, low);
-  // A thread has four columns of every 32nd row.
-  const int column = first + tid % 8 * 4;
-  const int group = tid / 8;
   float vs[4];
 #pragma unroll
   for (int u = 0; u < 4; u++) {
     const bool counts = column + u < values && (mask == nullptr || mask[row] != 0);
     vs[u] = counts ? to_float(v[row * vToken + h * vHead + column + u]) : 0.0f;
   }
-  const int slot = slots[n];
-  const long long matrix = ((long long)slot * heads + h) * keys * values;
-  const float* from = initial != nullptr && slot >= 0 ? initial + matrix : nullptr;
-  float* to = last != nullptr && slot >= 0 ? last + matrix : nullptr;
   __syncthreads();
   float sum[4] = {};
-  constexpr int BATCH = 4;
   for (int k0 = group; k0 < keys; k0 += BATCH * ROWS_AT_ONCE) {
-    Pack<float> loaded[BATCH];
-#pragma unroll
-    for (int i = 0; i < BATCH; i++) {
-      const int row32 = k0 + i * ROWS_AT_ONCE;
-      const bool inside = from != nullptr && row32 < keys;
-      loaded[i] = inside ? load_some(from + (long long)row32 * values + column, values - column)
-                         : Pack<float>{make_uint4(0, 0, 0, 0)};
-    }
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       const int key = k0 + i * ROWS_AT_ONCE;
@@ -320,6 +322,7 @@ DEVICE void step(const T* q, long long qToken, long long qHead, const T* k, long
         }
       }
     }
+    fetch(k0 + BATCH * ROWS_AT_ONCE);
   }
 #pragma unroll
   for (int u = 0; u < 4; u++) {

@@ -136,7 +136,7 @@ DEVICE void few(Input input, const T* x, long long x_stride, const T* gate, long
   const int rows = (int)(outputs * (blockIdx.x + 1) / gridDim.x - first);
   const int chunks = (int)((columns + CHUNK<T> - 1) / CHUNK<T>);
   // Warp k has chunks [from(k), from(k + 1)) of those of all rows, one after the other.
-  auto from = [&](int k) { return (int)((long long)rows * chunks * k / WARPS); };
+  auto from = [&](int k) { return rows * chunks * k / WARPS; };
   const int begin = from(warp);
   const int count = from(warp + 1) - begin;
   const bool aligned = aligned16(w) && w_stride % LANES<T> == 0;
@@ -225,8 +225,11 @@ DEVICE void few(Input input, const T* x, long long x_stride, const T* gate, long
     const int t = i % TOKENS;
     const long long output = first + row;
     float total = 0.0f;
-    for (int k = 0; k < WARPS; k++) {
-      if (max(from(k), row * chunks) < min(from(k + 1), (row + 1) * chunks)) {
+    const int start = row * chunks;
+    const int end = start + chunks;
+    // The first warp that may have chunks of this row: from(k) <= start <= from(k + 1).
+    for (int k = row * WARPS / rows; k < WARPS && from(k) < end; k++) {
+      if (max(from(k), start) < min(from(k + 1), end)) {
         total += sums[(row + k) * TOKENS + t];
       }
     }

@@ -162,17 +162,9 @@ const char *cublasLtGetStatusString(int code) { return code == 15 ? "not support
 size_t cublasLtGetVersion(void) { return 130000; }
 int cublasLtCreate(void **out) { HANDLE(out); }
 int cublasLtDestroy(void *h) { FREE(h); }
-struct description { int epilogue; const float *bias; };
-int cublasLtMatmulDescCreate(struct description **out, int compute, int scale) {
-    (void) compute; (void) scale;
-    *out = calloc(1, sizeof **out);
-    RESULT;
-}
+int cublasLtMatmulDescCreate(void **out, int compute, int scale) { (void) compute; (void) scale; HANDLE(out); }
 int cublasLtMatmulDescDestroy(void *d) { FREE(d); }
-int cublasLtMatmulDescSetAttribute(struct description *d, int attribute, const void *value, size_t n) {
-    memcpy(attribute == 7 ? (void *) &d->epilogue : attribute == 8 ? (void *) &d->bias : (char[8]) {0}, value, n);
-    RESULT;
-}
+int cublasLtMatmulDescSetAttribute(void *d, int attribute, const void *value, size_t n) { (void) d; (void) attribute; (void) value; (void) n; RESULT; }
 struct layout { int type; unsigned long rows, columns; long stride; };
 int cublasLtMatrixLayoutCreate(struct layout **out, int type, unsigned long rows, unsigned long columns, long stride) {
     *out = malloc(sizeof **out);
@@ -194,17 +186,17 @@ int cublasLtMatmulAlgoGetHeuristic(void *h, void *d, struct layout *a, struct la
     RESULT;
 }
 /* F32 without transposes, column-major. */
-int cublasLtMatmul(void *h, struct description *d, const float *alpha, const float *A, struct layout *a, const float *B, struct layout *b,
+int cublasLtMatmul(void *h, void *d, const float *alpha, const float *A, struct layout *a, const float *B, struct layout *b,
                    const float *beta, const float *C, struct layout *c, float *D, struct layout *o, const unsigned long *algorithm,
                    void *workspace, size_t n, void *s) {
-    (void) h; (void) workspace; (void) n; (void) s;
+    (void) h; (void) d; (void) workspace; (void) n; (void) s;
     for (unsigned long j = 0; j < o->columns && algorithm[0] == 42; j++) {
         for (unsigned long i = 0; i < o->rows; i++) {
             float sum = 0;
             for (unsigned long k = 0; k < a->columns; k++) {
                 sum += A[i + k * a->stride] * B[k + j * b->stride];
             }
-            D[i + j * o->stride] = *alpha * sum + (*beta ? *beta * C[i + j * c->stride] : 0) + (d->epilogue == 4 ? d->bias[i] : 0);
+            D[i + j * o->stride] = *alpha * sum + (*beta ? *beta * C[i + j * c->stride] : 0);
         }
     }
     RESULT;

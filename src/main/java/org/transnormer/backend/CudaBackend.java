@@ -30,6 +30,7 @@ import org.transnormer.srmsnorm.RmsNormCuda;
 import org.transnormer.srmsnorm.SrmsNormCuda;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
+import org.transnormer.tensor.PlanMemory;
 import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Workspace;
@@ -218,6 +219,11 @@ public final class CudaBackend implements Backend {
     @Override
     public void close() {
         memory.close();
-        gpu.close();
+        if (memory instanceof PlanMemory) {
+            // Opening a device and loading kernels takes half a second; what was planned is opened next.
+            gpu.keep();
+        } else {
+            gpu.close();
+        }
     }
 }

@@ -13,7 +13,11 @@ import org.transnormer.EnvironmentException;
  * by the thread that opened it.
  */
 public final class Gpu implements AutoCloseable {
+    /** What a plan was made with, for who opens the same device next; see {@link #keep}. */
+    private static Gpu kept;
+
     private final Context context;
+    private final Thread user = Thread.currentThread();
     private final Stream stream;
     private final KernelCache cache;
     private final long idleFree;
@@ -36,7 +40,12 @@ public final class Gpu implements AutoCloseable {
     }
 
     /** As {@link #open()}, another GPU. */
-    public static Gpu open(int ordinal) {
+    public static synchronized Gpu open(int ordinal) {
+        if (kept != null && kept.user == Thread.currentThread() && kept.device().ordinal() == ordinal) {
+            Gpu gpu = kept;
+            kept = null;
+            return gpu;
+        }
         // Everything that a step will need is looked for now, the GPU first: without it the rest need not be installed.
         Device device = Device.of(ordinal);
         KernelCompiler.load();
@@ -119,6 +128,16 @@ public final class Gpu implements AutoCloseable {
     /** A launch of a kernel of {@code cuda/<stem>.cu}, to be prepared once and used again and again. */
     public Launch launch(String stem, String name, ArgumentType... parameters) {
         return Launch.of(context, kernel(stem, name, parameters));
+    }
+
+    /** Leaves context and kernels to the next {@link #open} of this thread, instead of {@link #close}. */
+    public void keep() {
+        synchronized (Gpu.class) {
+            if (kept != null) {
+                kept.close();
+            }
+            kept = this;
+        }
     }
 
     /** Frees everything that was made on this device. Idempotent. */

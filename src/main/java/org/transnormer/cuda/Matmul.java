@@ -34,8 +34,6 @@ public final class Matmul extends Owner {
     /** Of the type that sums have. */
     private final MemorySegment alpha = arena.allocate(C_DOUBLE);
     private final MemorySegment beta = arena.allocate(C_DOUBLE);
-    /** The address that the descriptor knows. */
-    private final MemorySegment bias = arena.allocate(C_LONG);
     private MemorySegment a = MemorySegment.NULL;
     private MemorySegment b = MemorySegment.NULL;
     private MemorySegment c = MemorySegment.NULL;
@@ -54,10 +52,6 @@ public final class Matmul extends Owner {
                 shape.input() == DType.F64 ? CUDA_R_64F() : CUDA_R_32F()));
         describe(CUBLASLT_MATMUL_DESC_TRANSA(), shape.transposeB() ? CUBLAS_OP_T() : CUBLAS_OP_N());
         describe(CUBLASLT_MATMUL_DESC_TRANSB(), shape.transposeA() ? CUBLAS_OP_T() : CUBLAS_OP_N());
-        if (shape.bias()) {
-            describe(CUBLASLT_MATMUL_DESC_EPILOGUE(), CUBLASLT_EPILOGUE_BIAS());
-            describe(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE(), type(shape.output()));
-        }
         layoutA = layout(type, shape.transposeA() ? shape.k() : shape.m(), shape.transposeA() ? shape.m() : shape.k(),
                 shape.strideA());
         layoutB = layout(type, shape.transposeB() ? shape.n() : shape.k(), shape.transposeB() ? shape.k() : shape.n(),
@@ -149,18 +143,16 @@ public final class Matmul extends Owner {
 
     /** D = op(A) op(B). */
     public void run(Stream stream, DevicePtr left, DevicePtr right, DevicePtr out) {
-        run(stream, left, right, null, 0, out, out);
+        run(stream, left, right, 0, out, out);
     }
 
     /**
-     * D = op(A) op(B) + bias + beta C, rounded once.
+     * D = op(A) op(B) + beta C.
      *
-     * @param biasVector null where the shape has none
      * @param betaValue where it is 0, C is not read
      * @param added C, which may be D if it has D's stride, and overlaps it in no other way
      */
-    public void run(Stream stream, DevicePtr left, DevicePtr right, DevicePtr biasVector, double betaValue,
-            DevicePtr added, DevicePtr out) {
+    public void run(Stream stream, DevicePtr left, DevicePtr right, double betaValue, DevicePtr added, DevicePtr out) {
         checkOpen();
         checkInside("A", left, shape.transposeA() ? shape.k() : shape.m(), shape.transposeA() ? shape.m() : shape.k(),
                 shape.strideA(), shape.input());
@@ -168,7 +160,6 @@ public final class Matmul extends Owner {
                 shape.strideB(), shape.input());
         checkInside("C", added, shape.m(), shape.n(), shape.strideC(), shape.output());
         checkInside("D", out, shape.m(), shape.n(), shape.strideD(), shape.output());
-        pointTo(biasVector);
         scale(beta, betaValue);
         a = at(a, left);
         b = at(b, right);
@@ -177,22 +168,6 @@ public final class Matmul extends Owner {
         CublasLt.check("cublasLtMatmul", cublasLtMatmul(library.handle(), descriptor, alpha, b, layoutB, a, layoutA,
                 beta, c, layoutC, d, layoutD, algorithm, library.workspace(), CublasLt.WORKSPACE, stream.handle()),
                 shape);
-    }
-
-    private void pointTo(DevicePtr biasVector) {
-        if (shape.bias() != (biasVector != null)) {
-            throw new IllegalArgumentException("matmul: bias is %s, but the shape has %s".formatted(
-                    biasVector == null ? "missing" : "given", shape.bias() ? "one" : "none"));
-        }
-        if (biasVector == null) {
-            return;
-        }
-        checkInside("bias", biasVector, 1, shape.n(), shape.n(), shape.output());
-        if (bias.get(C_LONG, 0) != biasVector.address()) {
-            bias.set(C_LONG, 0, biasVector.address());
-            CublasLt.check("cublasLtMatmulDescSetAttribute", cublasLtMatmulDescSetAttribute(descriptor,
-                    CUBLASLT_MATMUL_DESC_BIAS_POINTER(), bias, C_LONG.byteSize()), "bias");
-        }
     }
 
     private void checkInside(String matrix, DevicePtr at, long rows, long columns, long stride, DType dtype) {

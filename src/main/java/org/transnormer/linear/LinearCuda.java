@@ -25,7 +25,8 @@ import org.transnormer.tensor.Workspace;
  *
  * <p>Differs from {@link LinearScalar} in: products are summed in F32, in an order that depends on shapes, alignment,
  * device and version of the library alone; bias, residual and old values are added to the sums before the one rounding.
- * Of more than two tokens the bias has been rounded to the type of y before: the library adds no other.
+ * With a bias, and of more than two tokens, bias and residual (F32), or the bias alone (BF16), have been rounded to the type of
+ * y before; BF16 with both: so has the product, before it is added to the residual.
  */
 public final class LinearCuda implements Linear {
     private static final String STEM = "linear";
@@ -33,6 +34,8 @@ public final class LinearCuda implements Linear {
     /** Ranges of tokens that the bias gradient is summed over, at most, and tokens of one, at least. */
     private static final long RANGES = 128;
     private static final long RANGE = 64;
+    /** Tokens whose product lies in scratch memory at a time. */
+    private static final long PIECE = 1024;
     /** Prepared products that are kept; more only where prompts have ever new lengths. */
     private static final int PREPARED = 512;
 
@@ -43,6 +46,7 @@ public final class LinearCuda implements Linear {
     private final LinearCudaFew few;
     private final Launch start32;
     private final Launch start16;
+    private final Launch add;
     private final Launch columns32;
     private final Launch columns16;
     private final Launch join;
@@ -55,6 +59,7 @@ public final class LinearCuda implements Linear {
         ArgumentType[] start = {POINTER, POINTER, LONG, POINTER, LONG, LONG};
         start32 = gpu.launch(STEM, "linear_start_f32", start).block(SUM_THREADS);
         start16 = gpu.launch(STEM, "linear_start_bf16", start).block(SUM_THREADS);
+        add = gpu.launch(STEM, "linear_add_bf16", POINTER, LONG, POINTER, LONG, POINTER, LONG, LONG).block(SUM_THREADS);
         ArgumentType[] columns = {POINTER, LONG, LONG, LONG, LONG, POINTER};
         columns32 = gpu.launch(STEM, "linear_columns_f32", columns).block(SUM_THREADS);
         columns16 = gpu.launch(STEM, "linear_columns_bf16", columns).block(SUM_THREADS);
@@ -71,8 +76,13 @@ public final class LinearCuda implements Linear {
             start(b, residual, y);
         } else if (x.dim(0) <= LinearCudaFew.TOKENS) {
             few.plain(x, w, b, residual, y);
+        } else if (b != null && residual != null && type == DType.BF16) {
+            besideBias(x, w, b, residual, y);
         } else {
-            multiply(x, false, w, true, b == null ? null : bias(b, type), residual, y);
+            if (b != null) {
+                start(b, residual, y);
+            }
+            multiply(x, false, w, true, b == null ? residual : y, y);
         }
     }
 
@@ -109,7 +119,7 @@ public final class LinearCuda implements Linear {
         if (w.dim(0) == 0 && !accumulate) {
             start(null, null, dx);
         }
-        multiply(dy, false, w, false, null, accumulate ? dx : null, dx);
+        multiply(dy, false, w, false, accumulate ? dx : null, dx);
     }
 
     @Override
@@ -121,7 +131,7 @@ public final class LinearCuda implements Linear {
         if (x.dim(0) == 0 && !accumulate) {
             start(null, null, dw);
         }
-        multiply(dy, true, x, false, null, accumulate ? dw : null, dw);
+        multiply(dy, true, x, false, accumulate ? dw : null, dw);
         if (db != null && db.size() > 0) {
             sumColumns(dy, db, accumulate);
         }
@@ -130,7 +140,7 @@ public final class LinearCuda implements Linear {
     @Override
     public void reserve(long tokens, long in, long out) {
         workspace.reserve(ranges(tokens) * out * DType.F32.bytes());
-        workspace.reserve(CublasLt.WORKSPACE + out * DType.BF16.bytes());
+        workspace.reserve(CublasLt.WORKSPACE + Math.min(tokens, PIECE) * out * DType.BF16.bytes());
     }
 
     /** The type of the activations. */
@@ -144,34 +154,42 @@ public final class LinearCuda implements Linear {
         return type;
     }
 
-    /** d = op(a) op(b) + bias + c, without those that are null; nothing where an axis is empty. */
-    private void multiply(Tensor a, boolean transposeA, Tensor b, boolean transposeB, DevicePtr bias, Tensor c,
-            Tensor d) {
+    /**
+     * y = residual + (x wᵀ + b), the second rounded first: bias + residual would be a rounding at the size of the residual,
+     * and what the library adds to a product on its way out it rounds once more itself for some shapes.
+     */
+    private void besideBias(Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y) {
+        long outputs = w.dim(0);
+        for (long from = 0; from < x.dim(0); from += PIECE) {
+            long to = Math.min(x.dim(0), from + PIECE);
+            Tensor product = product(to - from, outputs);
+            start(b, null, product);
+            multiply(x.slice(0, from, to), false, w, true, product, product);
+            Tensor out = y.slice(0, from, to);
+            Tensor old = residual.slice(0, from, to);
+            add.grid(to - from).set(0, DevicePtr.of(old)).set(1, old.stride(0)).set(2, DevicePtr.of(product))
+                    .set(3, outputs).set(4, DevicePtr.of(out)).set(5, out.stride(0)).set(6, outputs).on(gpu.stream());
+        }
+    }
+
+    /** Scratch memory that the library's leaves alone. */
+    private Tensor product(long tokens, long outputs) {
+        Tensor scratch = workspace.get(CublasLt.WORKSPACE + tokens * outputs * DType.BF16.bytes());
+        return Tensor.of("product", DType.BF16, scratch.storage(),
+                scratch.offset() + CublasLt.WORKSPACE / DType.BF16.bytes(), tokens, outputs);
+    }
+
+    /** d = op(a) op(b) + c, without c where it is null; nothing where an axis is empty. */
+    private void multiply(Tensor a, boolean transposeA, Tensor b, boolean transposeB, Tensor c, Tensor d) {
         long k = a.dim(transposeA ? 0 : 1);
         if (k == 0 || d.size() == 0) {
             return;
         }
         Tensor added = c == null ? d : c;
-        long aligned = alignment(a, b, added, d);
-        if (bias != null) {
-            aligned = Math.min(aligned, Long.lowestOneBit(bias.address()));
-        }
         MatmulShape shape = new MatmulShape(d.dim(0), d.dim(1), k, transposeA, transposeB, rowStride(a), rowStride(b),
-                rowStride(added), rowStride(d), a.dtype(), d.dtype(), bias != null, (int) aligned);
-        product(shape).run(gpu.stream(), DevicePtr.of(a), DevicePtr.of(b), bias, c == null ? 0 : 1,
-                DevicePtr.of(added), DevicePtr.of(d));
-    }
-
-    /** The bias in the type of y, where the product that comes next leaves it alone. */
-    private DevicePtr bias(Tensor b, DType type) {
-        if (b.dtype() == type) {
-            return DevicePtr.of(b);
-        }
-        long bytes = b.size() * type.bytes();
-        DevicePtr rounded = DevicePtr.of(workspace.get(CublasLt.WORKSPACE + bytes)).slice(CublasLt.WORKSPACE, bytes);
-        start16.grid(1).set(0, b).set(1, DevicePtr.NULL).set(2, 0L).set(3, rounded).set(4, b.size()).set(5, b.size())
-                .on(gpu.stream());
-        return rounded;
+                rowStride(added), rowStride(d), a.dtype(), d.dtype(), alignment(a, b, added, d));
+        product(shape).run(gpu.stream(), DevicePtr.of(a), DevicePtr.of(b), c == null ? 0 : 1, DevicePtr.of(added),
+                DevicePtr.of(d));
     }
 
     private Matmul product(MatmulShape shape) {

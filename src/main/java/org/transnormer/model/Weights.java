@@ -29,6 +29,8 @@ import org.transnormer.tensor.Tensor;
 public final class Weights {
     /** Elements that a thread fills at a time. */
     private static final long CHUNK = 1 << 16;
+    /** Values that one thread draws at a time. */
+    private static final int DRAWN = 1 << 12;
 
     private final ModelConfig config;
     private final ShardTable shards;
@@ -247,13 +249,14 @@ public final class Weights {
     private void initialise(Parameter p, Span span, Tensor t, long seed) {
         RandomStream random = new RandomStream(seed, Purpose.INITIAL_WEIGHTS, p.name());
         LongStream.range(0, Math.ceilDiv(span.size(), CHUNK)).parallel().forEach(chunk -> {
+            RandomStream.Normals normals = random.new Normals();
+            double[] values = new double[DRAWN];
             long end = Math.min(span.to(), span.from() + (chunk + 1) * CHUNK);
             long run;
             for (long first = span.from() + chunk * CHUNK; first < end; first += run) {
-                run = Math.min(end - first, p.shard().runFrom(first, p.shape()));
-                double[] values = new double[(int) run];
-                fill(p, random, p.shard().wholeIndex(first, p.shape()), values);
-                for (int i = 0; i < values.length; i++) {
+                run = Math.min(Math.min(end - first, values.length), p.shard().runFrom(first, p.shape()));
+                fill(p, normals, p.shard().wholeIndex(first, p.shape()), values, (int) run);
+                for (int i = 0; i < run; i++) {
                     t.set(first - span.from() + i, values[i]);
                 }
             }
@@ -268,15 +271,21 @@ public final class Weights {
     }
 
     /** Elements of a whole parameter from number {@code first} on. */
-    private void fill(Parameter p, RandomStream random, long first, double[] values) {
+    private void fill(Parameter p, RandomStream.Normals normals, long first, double[] values, int count) {
         switch (p.initialisation()) {
             case NORMAL, EMBEDDING -> {
-                random.normals(first, values);
-                Arrays.setAll(values, i -> config.initStd() * values[i]);
+                normals.fill(first, values, count);
+                for (int i = 0; i < count; i++) {
+                    values[i] *= config.initStd();
+                }
             }
-            case ZERO -> Arrays.fill(values, 0);
-            case ONE -> Arrays.fill(values, 1);
-            case THETA -> Arrays.setAll(values, i -> StrictMath.pow(10_000, -2.0 * (first + i) / config.hidden()));
+            case ZERO -> Arrays.fill(values, 0, count, 0);
+            case ONE -> Arrays.fill(values, 0, count, 1);
+            case THETA -> {
+                for (int i = 0; i < count; i++) {
+                    values[i] = StrictMath.pow(10_000, -2.0 * (first + i) / config.hidden());
+                }
+            }
         }
     }
 

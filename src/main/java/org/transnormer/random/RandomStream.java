@@ -52,15 +52,24 @@ public final class RandomStream {
 
     /** values_i = normal(first + i), many times faster where there are many. */
     public void normals(long first, double[] values) {
-        BoxMuller pairs = new BoxMuller(key);
-        int at = 0;
-        while (at < values.length) {
-            long index = first + at;
-            pairs.make(index >>> 1);
-            int end = (int) Math.min(values.length, at + 2L * BoxMuller.PAIRS - (index & 1));
-            for (; at < end; at++) {
-                int i = (int) (first + at - (index & -2));
-                values[at] = (i & 1) == 0 ? pairs.first(i >> 1) : pairs.second(i >> 1);
+        new Normals().fill(first, values, values.length);
+    }
+
+    /** Draws many normals, with buffers of its own: for one thread. */
+    public final class Normals {
+        private final BoxMuller pairs = new BoxMuller(key);
+
+        /** values_i = normal(first + i) for i &lt; count. */
+        public void fill(long first, double[] values, int count) {
+            int at = 0;
+            while (at < count) {
+                long index = first + at;
+                pairs.make(index >>> 1);
+                int end = (int) Math.min(count, at + 2L * BoxMuller.PAIRS - (index & 1));
+                for (; at < end; at++) {
+                    int i = (int) (first + at - (index & -2));
+                    values[at] = (i & 1) == 0 ? pairs.first(i >> 1) : pairs.second(i >> 1);
+                }
             }
         }
     }

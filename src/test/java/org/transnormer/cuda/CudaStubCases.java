@@ -343,28 +343,14 @@ class CudaStubCases {
             stream.upload(arena.allocateFrom(ValueLayout.JAVA_FLOAT, 10, 20, 30, 9, 9, 50, 60, 70, 9, 9),
                     DevicePtr.of(c));
             stream.upload(arena.allocateFrom(ValueLayout.JAVA_FLOAT, 0, 0, 0, 40, 0, 0, 0, 80), DevicePtr.of(d));
-            matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), null, 1, DevicePtr.of(c), DevicePtr.of(d));
+            matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), 1, DevicePtr.of(c), DevicePtr.of(d));
             MemorySegment out = arena.allocate(32);
             stream.download(DevicePtr.of(d), out);
             assertThat(out.toArray(ValueLayout.JAVA_FLOAT)).containsExactly(15, 26, 37, 40, 63, 74, 85, 80);
-            Matmul biased = Matmul.of(library, matmul.shape().withBias());
-            DevicePtr[] biases = {DevicePtr.of(c), DevicePtr.of(c).slice(16, 16)};
-            for (int i = 0; i < 4; i++) {
-                biased.run(stream, DevicePtr.of(a), DevicePtr.of(b), biases[i / 2], 0, DevicePtr.of(d),
-                        DevicePtr.of(d));
-                stream.download(DevicePtr.of(d), out);
-                assertThat(out.get(ValueLayout.JAVA_FLOAT, 20)).isEqualTo(14 + (i < 2 ? 20 : 50));
-            }
-            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), biases[0], 1,
-                    DevicePtr.of(c), DevicePtr.of(d))).hasMessage("matmul: bias is given, but the shape has none");
-            assertThatThrownBy(() -> biased.run(stream, DevicePtr.of(a), DevicePtr.of(b), DevicePtr.of(d)))
-                    .hasMessage("matmul: bias is missing, but the shape has one");
-            assertThatThrownBy(() -> biased.run(stream, DevicePtr.of(a), DevicePtr.of(b), biases[0].slice(0, 8), 0,
-                    DevicePtr.of(d), DevicePtr.of(d))).hasMessageContaining("matmul bias: got");
             assertThat(matmul.algorithm()).startsWith("2a00").hasSize(128);
             assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a).slice(0, 32), DevicePtr.of(b),
                     DevicePtr.of(d))).hasMessageContaining("matmul A: got").hasMessageContaining("want 36 bytes");
-            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), null, 1,
+            assertThatThrownBy(() -> matmul.run(stream, DevicePtr.of(a), DevicePtr.of(b), 1,
                     DevicePtr.of(c).slice(0, 28), DevicePtr.of(d))).hasMessageContaining("matmul C: got");
             assertThatThrownBy(() -> Matmul.of(library, MatmulShape.of(2, 13, 4, false, false, DType.F32, DType.F32)))
                     .isInstanceOf(CudaException.class).hasMessageContaining("CUBLAS_STATUS_NOT_SUPPORTED (15)")

@@ -35,11 +35,20 @@ interface LinearContract {
      * all terms are equal and every step may round the same way.
      */
     default Tolerance tolerance(Values values, long terms) {
+        double root = Math.sqrt(terms);
         return switch (values) {
             case CONSTANT -> new Tolerance(8 + terms / 2.0, 8 + terms / 2.0);
-            case OFFSET -> new Tolerance(8 + 1.5 * Math.sqrt(terms), 1 + 0.5 * Math.sqrt(terms));
-            default -> new Tolerance(8, 1);
+            case OFFSET -> new Tolerance(8 + 1.5 * root + chopped() * terms, 1 + 0.5 * root + chopped() * terms / 2);
+            default -> new Tolerance(8 + 2 * chopped() * root, 1 + chopped() * root);
         };
+    }
+
+    /**
+     * How often a sum is chopped for each of its terms, rather than rounded: a chop takes off 2u |s| at most and u |s| in
+     * the mean, s the sum so far, always towards zero.
+     */
+    default double chopped() {
+        return 0;
     }
 
     /**
@@ -198,6 +207,9 @@ interface LinearContract {
             spec.forward(t.magnitude(x), t.magnitude(w), magnitude(t, b), magnitude(t, residual), terms);
             if (b != null && parameters() != activations()) {
                 twice(terms, b); // which may have been rounded to the type of y before
+                if (residual != null) { // as may the product and it
+                    spec.forward(t.magnitude(x), t.magnitude(w), magnitude(t, b), terms, terms);
+                }
             }
             stored(c.values(), c.in()).compare("y", y, want, terms, activations().unitRoundoff()).orThrow();
         }

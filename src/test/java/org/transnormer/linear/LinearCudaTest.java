@@ -66,6 +66,18 @@ class LinearCudaTest {
             return DType.BF16;
         }
 
+        /** Tensor cores take 16 terms at a time. */
+        @Override
+        public double chopped() {
+            return 1.0 / 16;
+        }
+
+        /** In pieces of 1,024 tokens. */
+        @Example
+        void biasAndResidualOfManyTokensAreTheSpecs() {
+            forwardIsTheSpecs(new LinearCase(2500, 33, 17, 8, true, true, Values.NORMAL, 1));
+        }
+
         /** By the kernel for few tokens and by the library; rows of any alignment. */
         @Example
         void fewTokensOfWideRowsAreTheSpecs() {
