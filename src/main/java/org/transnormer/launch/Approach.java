@@ -5,7 +5,7 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import org.transnormer.EnvironmentException;
 
-/** How another rank comes to rank 0. SPEC section 7.5. */
+/** How another rank comes to rank 0. SPEC section 7.4. */
 final class Approach {
     private static final int CONNECT_MILLIS = 5_000;
     private static final long FIRST_PAUSE = 50;

@@ -10,7 +10,7 @@ import java.nio.charset.StandardCharsets;
 
 /**
  * A message between ranks: one byte that says what it is, four with the length of its content, the content. SPEC section
- * 7.5.
+ * 7.4.
  */
 record Frame(Type type, byte[] content) {
 

@@ -11,7 +11,7 @@ import java.util.Arrays;
 
 /**
  * The first bytes between a rank that connects and rank 0: both show that they know the secret, before anything else is
- * read. The one who connects proves first, so that a stranger learns nothing from rank 0. SPEC section 7.5.
+ * read. The one who connects proves first, so that a stranger learns nothing from rank 0. SPEC section 7.4.
  *
  * <pre>
  * other → 0   "TNLRANK1", 32 random bytes

@@ -6,7 +6,7 @@ import org.transnormer.parallel.Exchange;
 
 /**
  * The processes that do one thing together, seen from one of them. All call the same methods in the same order. When one
- * fails, is gone, hangs or disagrees, every process ends, after one line that says who and why. SPEC section 7.5.
+ * fails, is gone, hangs or disagrees, every process ends, after one line that says who and why. SPEC section 7.4.
  */
 public sealed interface Job extends Exchange, AutoCloseable permits Alone, RankedJob {
     /** Most bytes that a rank gives to a {@link #gather}. */

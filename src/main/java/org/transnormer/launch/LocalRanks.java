@@ -20,7 +20,7 @@ import org.transnormer.EnvironmentException;
 /**
  * Starts the ranks of this machine, each a process with the same command line, and ends when they have. Rank 0 has the
  * terminal; what others say is shown line by line with their number. If one ends badly, the rest end too. SPEC section
- * 7.5.
+ * 7.4.
  */
 public final class LocalRanks {
     /** In which those that have met end by themselves when one of them is gone, and say why. */

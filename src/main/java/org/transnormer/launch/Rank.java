@@ -4,7 +4,7 @@ import java.util.Map;
 import org.transnormer.InputException;
 
 /**
- * This process's place among those of a job, as whatever started them says it in the environment. SPEC section 7.5.
+ * This process's place among those of a job, as whatever started them says it in the environment. SPEC section 7.4.
  *
  * @param rank 0 to size - 1
  * @param size processes of the job

@@ -17,7 +17,7 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import org.transnormer.EnvironmentException;
 
-/** Where rank 0 waits until all others have come. SPEC section 7.5. */
+/** Where rank 0 waits until all others have come. SPEC section 7.4. */
 final class Reception implements AutoCloseable {
     /** Who have connected and not said yet who they are; more are sent away, and ranks come again. */
     private static final int STRANGERS = 64;

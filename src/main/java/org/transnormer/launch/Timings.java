@@ -5,7 +5,7 @@ import java.util.Map;
 import org.transnormer.InputException;
 
 /**
- * How long the ranks of a job wait for each other. SPEC section 7.5.
+ * How long the ranks of a job wait for each other. SPEC section 7.4.
  *
  * @param meeting until all have come
  * @param handshake until one who connects has said who it is

@@ -4,7 +4,7 @@ import java.util.Arrays;
 
 /**
  * Decides, on rank 0, whether the job hangs, and who is to blame. It has no clock: time is what {@link #pass} is told,
- * which leaves out the time in which this process itself did not run. SPEC section 7.5.
+ * which leaves out the time in which this process itself did not run. SPEC section 7.4.
  */
 final class Watch {
 

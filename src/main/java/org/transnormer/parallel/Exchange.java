@@ -1,6 +1,6 @@
 package org.transnormer.parallel;
 
-/** Bytes from process to process. SPEC section 7.5. */
+/** Bytes from process to process. SPEC section 7.4. */
 public interface Exchange {
     /** Most bytes that are sent at once. */
     int MOST = 1 << 18;
