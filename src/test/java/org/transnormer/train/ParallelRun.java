@@ -33,6 +33,7 @@ import org.transnormer.parallel.Mesh;
 import org.transnormer.parallel.Nccl;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.tensor.Tensor;
@@ -187,7 +188,7 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
     }
 
     /** Puts the ranks' parts where they belong; what several have must be the same bits on all. */
-    private static void collect(Backend backend, Mesh mesh, Weights weights, boolean gradients,
+    private void collect(Backend backend, Mesh mesh, Weights weights, boolean gradients,
             Map<String, Tensor> wholes) {
         try (HostMemory memory = new HostMemory()) {
             Map<ParameterGroup, Tensor> flats = new LinkedHashMap<>();
@@ -216,12 +217,13 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
     }
 
     /** A whole group as this rank has it, or as it is gathered from shares, in host memory. */
-    private static Tensor flat(Backend backend, Communicator data, ParameterGroup group, boolean gradients,
+    private Tensor flat(Backend backend, Communicator data, ParameterGroup group, boolean gradients,
             HostMemory memory) {
         Tensor share = gradients ? group.gradientShare() : group.valueShare();
         Tensor flat = gradients ? group.gradient() : group.value();
         if (share.size() != group.size() && (gradients || group.isGathered())) {
-            flat = backend.memory().allocate(MemoryKind.WORKSPACE, group.name(), share.dtype(), group.size());
+            Memory there = kind == BackendKind.CUDA ? backend.memory() : memory;
+            flat = there.allocate(MemoryKind.WORKSPACE, group.name(), share.dtype(), group.size());
             data.allGather(share, flat);
         }
         Tensor host = memory.allocate(MemoryKind.WORKSPACE, group.name(), flat.dtype(), group.size());
