@@ -5,6 +5,8 @@
 #     ./run.sh test CLASS...     these test classes, e.g. org.transnormer.cuda.CudaFacadeTest
 #     ./run.sh verify            the golden files, in both types, by the path that trains and by its parts
 #     ./run.sh bench             the tables of the README's part on a GPU
+#     ./run.sh sanitize [CLASS...] the kernels' tests, or these classes, under compute-sanitizer's racecheck, memcheck
+#                                and initcheck: a line for each, what they said in target/sanitize
 #     ./run.sh tnl ARGS...       the program, e.g. ./run.sh tnl doctor
 # TNL_JAVA_OPTS adds JVM options, e.g. -Dtnl.trace.cuda or -Dtnl.cuda.path=/opt/cuda/lib64 (folders of the libraries).
 set -u
@@ -43,16 +45,59 @@ multi() {
 
 tests() {
     mkdir -p target || exit 3  # jqwik keeps its database there
-    runtime/bin/java -XX:Tier3DelayOn=10000 -XX:+UseSerialGC -Dtnl.requireGpu=true ${TNL_JAVA_OPTS-} \
-        -cp 'lib/*:test-lib/*:test-classes' org.transnormer.testing.TestRun "$@"
+    $run $main "$@"
 }
+
+# One class under one tool: a line, and status 1 unless its tests passed and nothing was found.
+watched() {
+    log=target/sanitize/$1-${2##*.}
+    case $1 in
+        # Padding parts allocations, so that what lies beyond one is not the next.
+        memcheck) options="--padding 512" properties=-Dtnl.test.tries=10 ;;
+        racecheck) options="" properties=-Dtnl.test.tries=3 ;;
+        initcheck) options="" properties="-Dtnl.test.tries=10 -Dtnl.test.unwritten" ;;
+    esac
+    start=$(date +%s)
+    timeout -k 5 300 compute-sanitizer --tool $1 $options --target-processes all --launch-timeout 120 \
+        --report-api-errors no --error-exitcode 9 --print-limit 20 \
+        $run $properties -Djqwik.database=$log.jqwik $main $2 >$log 2>&1
+    status=$?
+    found=$(sed -n 's/^=* [A-Z]* SUMMARY: \([0-9]*\) \(error\|hazard\)s*\( displayed.*\)*$/\1/p' $log | tail -n 1)
+    echo "$1 ${2##*.}: ${found:-unknown} errors, $(grep '^[0-9]* passed' $log || echo 'did not end')," \
+        "status $status, $(($(date +%s) - start)) s"
+    [ $status -eq 0 ] && [ "${found:-1}" -eq 0 ]
+}
+
+sanitize() {
+    if ! command -v compute-sanitizer >/dev/null; then
+        echo "sanitize: no compute-sanitizer on the PATH; it comes with the CUDA toolkit" >&2
+        return 3
+    fi
+    mkdir -p target/sanitize || return 3
+    if [ $# -eq 0 ]; then
+        # Those of kernels, not those that put them together for minutes.
+        set -- $($run $main list test-classes/ gpu | grep -vE '\.(architecture|bench|golden|inference|train)\.')
+    fi
+    for tool in racecheck memcheck initcheck; do
+        printf "$tool %s\n" "$@"
+    done | xargs -P 8 -n 2 ./run.sh watched && return
+    grep -A 8 -m 3 -E '^=* (Error|Warning|Invalid|Uninit|Misaligned|.*out of bounds)' target/sanitize/*Test | head -n 200
+    return 1
+}
+
+# The class path is for Java to expand: no file has such a name.
+run="runtime/bin/java -XX:Tier3DelayOn=10000 -XX:+UseSerialGC -Dtnl.requireGpu=true ${TNL_JAVA_OPTS-} \
+    -cp lib/*:test-lib/*:test-classes"
+main=org.transnormer.testing.TestRun
 
 case ${1-} in
     tnl)
         shift
         exec bin/tnl "$@" ;;
-    verify | bench | multi)
-        "$1"
+    verify | bench | multi | sanitize | watched)
+        command=$1
+        shift
+        "$command" "$@"
         exit ;;
     test)
         shift
@@ -60,6 +105,6 @@ case ${1-} in
     "")
         tests test-classes/ gpu ;;
     *)
-        sed -n '2,9p' "$0" >&2
+        sed -n '2,11p' "$0" >&2
         exit 2 ;;
 esac

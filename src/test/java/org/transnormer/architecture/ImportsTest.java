@@ -12,10 +12,16 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 
-/** Every import is used, if only in a comment. The formatter cannot see to it: it does not know this Java yet. */
+/**
+ * Every import is used, if only in a comment: the formatter cannot see to it, it does not know this Java yet. And a tag is of
+ * the engine that runs the tests: the other's is not seen, and the tests are run or left out where they should not be.
+ */
 class ImportsTest {
     private static final Pattern IMPORT =
             Pattern.compile("^import (?:static )?[\\w.]*?(\\w+);$", Pattern.MULTILINE);
+    private static final Pattern JQWIK_TAG = Pattern.compile("^import net\\.jqwik\\.api\\.Tag;", Pattern.MULTILINE);
+    private static final Pattern JUPITER_TEST =
+            Pattern.compile("^import org\\.junit\\.jupiter\\.[\\w.]*Test;", Pattern.MULTILINE);
 
     @Test
     void everyImportIsUsed() throws IOException {
@@ -26,6 +32,17 @@ class ImportsTest {
             }
         }
         assertThat(unused).isEmpty();
+    }
+
+    @Test
+    void tagsAreOfTheEngineThatRunsTheTests() throws IOException {
+        try (Stream<Path> files = Files.walk(Path.of("src/test"))) {
+            for (Path file : files.filter(ImportsTest::isOurs).toList()) {
+                String source = Files.readString(file);
+                assertThat(JQWIK_TAG.matcher(source).find() && JUPITER_TEST.matcher(source).find())
+                        .as("%s: jqwik's tag on tests of JUnit Jupiter", file).isFalse();
+            }
+        }
     }
 
     @Test

@@ -3,11 +3,10 @@ package org.transnormer.lightning;
 import net.jqwik.api.Group;
 import net.jqwik.api.Tag;
 import org.transnormer.activation.ActivationCuda;
-import org.transnormer.cuda.DeviceMemory;
+import org.transnormer.cuda.ExactMemory;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.lrpe.LrpeCuda;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.tensor.Workspace;
 import org.transnormer.testing.OnDevice;
 import org.transnormer.verify.Tolerance;
@@ -22,7 +21,7 @@ class FeatureAttentionCudaTest {
 
     private static FeatureAttention subject(Gpu gpu, Workspace workspace) {
         return new FeatureAttentionCuda(new LightningCuda(gpu, workspace), new ActivationCuda(gpu),
-                new LrpeCuda(gpu, workspace), new DeviceMemory(gpu.stream(), new MemoryPlan()));
+                new LrpeCuda(gpu, workspace), new ExactMemory(gpu.stream()));
     }
 
     @Group

@@ -10,8 +10,8 @@ import java.util.Map;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.BiFunction;
 import java.util.function.Function;
-import org.transnormer.cuda.DeviceMemory;
 import org.transnormer.cuda.DevicePtr;
+import org.transnormer.cuda.ExactMemory;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.tensor.DType;
@@ -64,7 +64,7 @@ public final class OnDevice {
     }
 
     private static Object call(Gpu device, Object subject, Method method, Object[] arguments) throws Throwable {
-        try (DeviceMemory memory = new DeviceMemory(device.stream(), new MemoryPlan())) {
+        try (ExactMemory memory = new ExactMemory(device.stream())) {
             Map<MemorySegment, Storage.Device> moved = new IdentityHashMap<>();
             Object[] there = new Object[arguments.length];
             for (int i = 0; i < there.length; i++) {
@@ -83,20 +83,25 @@ public final class OnDevice {
         }
     }
 
-    /** Device memory that starts out as NaN. */
+    /**
+     * Device memory that starts out as NaN; with {@code -Dtnl.test.unwritten} it does not, for tools that tell who reads
+     * what nobody wrote.
+     */
     private static final class Poisoned implements Memory {
         private final Gpu device;
-        private final DeviceMemory memory;
+        private final ExactMemory memory;
 
         Poisoned(Gpu device) {
             this.device = device;
-            memory = new DeviceMemory(device.stream(), new MemoryPlan());
+            memory = new ExactMemory(device.stream());
         }
 
         @Override
         public Tensor allocate(MemoryKind kind, String name, DType dtype, long... shape) {
             Tensor tensor = memory.allocate(kind, name, dtype, shape);
-            device.stream().fill(DevicePtr.of(tensor), (byte) 0xff);
+            if (System.getProperty("tnl.test.unwritten") == null) {
+                device.stream().fill(DevicePtr.of(tensor), (byte) 0xff);
+            }
             return tensor;
         }
 
@@ -111,7 +116,7 @@ public final class OnDevice {
         }
     }
 
-    private static Object moved(Object argument, DeviceMemory memory, Map<MemorySegment, Storage.Device> known)
+    private static Object moved(Object argument, Memory memory, Map<MemorySegment, Storage.Device> known)
             throws ReflectiveOperationException {
         if (argument instanceof Tensor t) {
             return moved(t, memory, known);
@@ -135,7 +140,7 @@ public final class OnDevice {
         return argument;
     }
 
-    private static Sequences moved(Sequences sequences, DeviceMemory memory) {
+    private static Sequences moved(Sequences sequences, Memory memory) {
         Sequences there = Sequences.allocate(memory, sequences.count(), sequences.tokens());
         for (int i = 0; i < sequences.count(); i++) {
             there.add(sequences.length(i), sequences.start(i), sequences.slot(i));
@@ -145,7 +150,7 @@ public final class OnDevice {
     }
 
     /** The same view of a copy of the storage; one copy of a storage, however many tensors view it. */
-    static Tensor moved(Tensor t, DeviceMemory memory, Map<MemorySegment, Storage.Device> known) {
+    static Tensor moved(Tensor t, Memory memory, Map<MemorySegment, Storage.Device> known) {
         Storage.Device storage = known.computeIfAbsent(t.segment(), segment -> {
             Tensor whole = memory.allocate(MemoryKind.WORKSPACE, t.name(), DType.BF16,
                     Math.ceilDiv(segment.byteSize(), DType.BF16.bytes()));

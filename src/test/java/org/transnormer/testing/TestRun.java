@@ -11,16 +11,19 @@ import java.util.Set;
 import org.junit.platform.engine.DiscoverySelector;
 import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.engine.discovery.ClassNameFilter;
+import org.junit.platform.engine.support.descriptor.ClassSource;
 import org.junit.platform.launcher.LauncherDiscoveryRequest;
 import org.junit.platform.launcher.TagFilter;
 import org.junit.platform.launcher.TestExecutionListener;
 import org.junit.platform.launcher.TestIdentifier;
+import org.junit.platform.launcher.TestPlan;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 
 /**
  * Runs tests where there is no Maven: {@code TestRun CLASS...} runs these classes, {@code TestRun FOLDER TAG} all tests
- * with that tag of the classes below it. One line a test; status 1 if one failed or none ran.
+ * with that tag of the classes below it. One line a test; status 1 if one failed or none ran. {@code TestRun list FOLDER
+ * TAG} prints the names of the classes that have such tests, and runs nothing.
  */
 public final class TestRun implements TestExecutionListener {
     private final PrintStream out;
@@ -34,10 +37,12 @@ public final class TestRun implements TestExecutionListener {
 
     public static void main(String[] args) throws ClassNotFoundException {
         var builder = LauncherDiscoveryRequestBuilder.request();
+        if (args[0].equals("list")) {
+            list(tagged(builder, args[1], args[2]).build());
+            return;
+        }
         if (args.length == 2 && args[0].contains("/")) {
-            builder.selectors(selectClasspathRoots(Set.of(Path.of(args[0]))))
-                    .filters(ClassNameFilter.includeClassNamePatterns(GpuTestCount.TEST_CLASSES),
-                            TagFilter.includeTags(args[1]));
+            tagged(builder, args[0], args[1]);
         } else {
             List<DiscoverySelector> classes = Arrays.stream(args).map(name -> (DiscoverySelector) selectClass(name))
                     .toList();
@@ -49,6 +54,21 @@ public final class TestRun implements TestExecutionListener {
         System.out.println("%d passed, %d failed, %d skipped".formatted(run.passed, run.failed, run.skipped));
         System.out.flush();
         System.exit(run.failed > 0 || run.passed == 0 ? 1 : 0);
+    }
+
+    private static LauncherDiscoveryRequestBuilder tagged(LauncherDiscoveryRequestBuilder builder, String folder,
+            String tag) {
+        return builder.selectors(selectClasspathRoots(Set.of(Path.of(folder))))
+                .filters(ClassNameFilter.includeClassNamePatterns(GpuTestCount.TEST_CLASSES),
+                        TagFilter.includeTags(tag));
+    }
+
+    private static void list(LauncherDiscoveryRequest request) {
+        TestPlan plan = LauncherFactory.create().discover(request);
+        plan.getRoots().stream().flatMap(root -> plan.getDescendants(root).stream())
+                .flatMap(test -> test.getSource().stream()).filter(ClassSource.class::isInstance)
+                .map(source -> ((ClassSource) source).getJavaClass().getNestHost().getName()).distinct().sorted()
+                .forEach(System.out::println);
     }
 
     @Override
