@@ -252,6 +252,29 @@ interface CrossEntropyContract {
         }
     }
 
+    /** A NaN of one rank's logits reaches every rank's loss, though a maximum over ranks may lose it: the sum does not. */
+    @Example
+    default void aRanksNanReachesTheLossPastAMaximumThatLosesIt() {
+        for (double bad : new double[] {Double.NaN, Double.POSITIVE_INFINITY}) {
+            try (TestTensors tensors = new TestTensors(3)) {
+                Case c = new Case(4, 40, 0, 0, dtype() == DType.F64 ? DType.F64 : DType.F32, Values.NORMAL, 0);
+                Run run = new Run(tensors, c, dtype(), perToken(c));
+                run.logits.set(2, 33, bad);
+                run.targets.setInt(2, 1);
+                Tensor max = tensors.poisoned("max", perToken(c), c.tokens);
+                Tensor sum = tensors.poisoned("sum", perToken(c), c.tokens);
+                Tensor globalMax = tensors.zeros("globalMax", perToken(c), c.tokens);
+                subject().partial(shard(run.logits, 20, 1), run.targets, 20, 20, max, sum, run.target);
+                for (int t = 0; t < c.tokens; t++) {
+                    globalMax.set(t, Double.isNaN(max.get(t)) ? 3 : Math.max(3, max.get(t)));
+                }
+                subject().rescale(max, globalMax, sum);
+                assertThat(sum.get(2)).isNaN();
+                assertThat(sum.get(1)).isFinite();
+            }
+        }
+    }
+
     private double shardError(Run want, long t, long width, int ranks) {
         double error = 0;
         for (int rank = 0; rank < ranks; rank++) {
