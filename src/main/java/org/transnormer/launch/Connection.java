@@ -39,10 +39,14 @@ final class Connection {
         out = new DataOutputStream(new BufferedOutputStream(socket.getOutputStream(), BUFFER));
     }
 
-    /** The next message; until {@link #start} is called, and not after a timeout. */
-    Frame read(int timeoutMillis) throws IOException {
+    /**
+     * The next message; until {@link #start} is called, and not after a timeout.
+     *
+     * @param only type that may come; null: any
+     */
+    Frame read(int timeoutMillis, Frame.Type only) throws IOException {
         socket.setSoTimeout(timeoutMillis);
-        return Frame.read(in);
+        return Frame.read(in, only);
     }
 
     /**

@@ -93,9 +93,14 @@ record Frame(Type type, byte[] content) {
      * @throws IOException if what comes is no message
      */
     static Frame read(DataInputStream from) throws IOException {
+        return read(from, null);
+    }
+
+    /** @param only type that may come; null: any */
+    static Frame read(DataInputStream from, Type only) throws IOException {
         int number = from.readUnsignedByte();
-        if (number >= Type.values().length) {
-            throw new IOException("message of unknown type " + number);
+        if (number >= Type.values().length || only != null && number != only.ordinal()) {
+            throw new IOException("message of type " + number + " where none such belongs");
         }
         Type type = Type.values()[number];
         int length = from.readInt();

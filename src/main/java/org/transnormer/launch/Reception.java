@@ -89,10 +89,7 @@ final class Reception implements AutoCloseable {
         try {
             new Handshake(socket, secret, timings.handshake().toNanos()).asHub();
             Connection connection = new Connection(socket);
-            Frame hello = connection.read((int) timings.handshake().toMillis());
-            if (hello.type() != Frame.Type.HELLO) {
-                throw new IOException("it begins with " + hello.type());
-            }
+            Frame hello = connection.read((int) timings.handshake().toMillis(), Frame.Type.HELLO);
             DataInputStream in = new DataInputStream(new ByteArrayInputStream(hello.content()));
             guests.add(new Guest(Peer.read(in), in.readInt(), Frame.readText(in, Frame.NAME), connection));
         } catch (IOException e) {

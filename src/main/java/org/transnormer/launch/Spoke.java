@@ -39,7 +39,7 @@ final class Spoke extends RankedJob {
     /** Rank 0 answers when all have come; if they do not, it says so and this process ends. */
     private static List<Peer> await(Connection connection, Rank rank, Timings timings, Launcher launcher) {
         try {
-            Frame frame = connection.read((int) timings.meeting().plus(timings.silence()).toMillis());
+            Frame frame = connection.read((int) timings.meeting().plus(timings.silence()).toMillis(), null);
             DataInputStream in = content(frame);
             if (frame.type() == Frame.Type.END) {
                 Ending.halt(in.readInt(), null);

@@ -19,6 +19,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.transnormer.cli.ExitCode;
+import org.transnormer.cuda.Device;
 import org.transnormer.cuda.Gpu;
 
 /**
@@ -33,6 +34,7 @@ class ReadmeTest {
     private static final String TNL = "target/tnl/bin/tnl";
     private static final String GOLDEN = "golden-tests/";
     private static final String ON_GPU = "--backend cuda";
+    private static final Pattern GPUS = Pattern.compile("--gpus (\\d+)");
     private static final Pattern START = Pattern.compile("(?m)^exec \\S+/bin/java\" (-X.*) \\\\$");
     /** Commands that say no number of steps train for minutes: here they make this many. */
     private static final List<String> FEW_STEPS = List.of("--steps", "3");
@@ -54,9 +56,17 @@ class ReadmeTest {
     @Test
     @Tag("gpu")
     void everyCommandForAGpuSucceeds() throws IOException, InterruptedException {
+        int there = Device.all().size();
         for (String command : onGpu()) {
-            run(command, ExitCode.OK);
+            if (gpus(command) <= there) {
+                run(command, ExitCode.OK);
+            }
         }
+    }
+
+    private static int gpus(String command) {
+        return GPUS.matcher(command).results().mapToInt(asked -> Integer.parseInt(asked.group(1))).findFirst()
+                .orElse(1);
     }
 
     /** Where there is no GPU, each says so in one line that names what was looked for. */

@@ -137,6 +137,20 @@ class RanksTest {
         assertThat(job.said(1)).isEmpty();
     }
 
+    /** As two pods, of which each counts as a machine and starts the ranks that are there. */
+    @Test
+    void machinesMeetByThemselves() throws Exception {
+        Path out = temp.resolve("pods");
+        for (int r = 0; r < 2; r++) {
+            start(Map.of("RANK", "" + r, "WORLD_SIZE", "2", "MASTER_ADDR", "localhost", "MASTER_PORT", "" + job.port,
+                    "TNL_SECRET", "a secret that all pods have"), "--ranks 1 --steps 2", out);
+        }
+        assertThat(job.statuses()).containsOnly(0);
+        assertThat(job.errors()).isEmpty();
+        assertThat(job.said(0)).contains("ranks: 2", "2/2  loss", "sample:");
+        assertThat(job.said(1)).isEmpty();
+    }
+
     private Process start(Map<String, String> environment, String options, Path out) {
         List<String> arguments = new ArrayList<>(Stream.of(("train " + OPTIONS + " " + options).split(" ")).toList());
         arguments.addAll(List.of("--data", text.toString(), "--config", config.toString(), "--out", out.toString()));
