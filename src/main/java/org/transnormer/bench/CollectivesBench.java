@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorCompletionService;
 import java.util.concurrent.Executors;
+import java.util.function.UnaryOperator;
 import org.transnormer.cuda.DeviceMemory;
 import org.transnormer.cuda.Event;
 import org.transnormer.cuda.Gpu;
@@ -99,14 +100,25 @@ public record CollectivesBench(DType dtype, List<Long> sizes, double seconds) {
         }
     }
 
+    /**
+     * Measures as one of the ranks, on the GPU of {@code -Dtnl.device}, else the first one.
+     *
+     * @param share gives to all what rank 0 has; others have nothing
+     */
+    public List<Result> rank(int rank, int size, UnaryOperator<byte[]> share) {
+        try (Gpu gpu = Gpu.open()) {
+            byte[] id = share.apply(rank == 0 ? NcclId.create().bytes() : new byte[0]);
+            return rank(gpu, Nccl.join(gpu, NcclId.of(id), rank, size));
+        }
+    }
+
     private List<Result> rank(NcclId id, int rank, int size) {
         try (Gpu gpu = Gpu.open(rank)) {
             return rank(gpu, Nccl.join(gpu, id, rank, size));
         }
     }
 
-    /** Measures as one of the ranks, all of which do the same. */
-    public List<Result> rank(Gpu gpu, Nccl ranks) {
+    private List<Result> rank(Gpu gpu, Nccl ranks) {
         List<Result> results = new ArrayList<>();
         for (long bytes : sizes) {
             long n = bytes / dtype.bytes() / ranks.size();

@@ -60,6 +60,7 @@ class CudaEmulatorTest {
     /** Ranks with a GPU each. */
     private static final List<String> SEVERAL = List.of(
             "org.transnormer.bench.CollectivesBenchTest",
+            "org.transnormer.cli.SeveralGpusTest",
             "org.transnormer.parallel.NcclTest",
             "org.transnormer.parallel.NcclProcessesTest",
             "org.transnormer.train.ParallelCudaTest");
