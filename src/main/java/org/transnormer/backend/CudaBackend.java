@@ -13,7 +13,6 @@ import org.transnormer.cuda.Event;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.cuda.Graph;
 import org.transnormer.cuda.Launch;
-import org.transnormer.cuda.NcclId;
 import org.transnormer.cuda.PinnedBuffer;
 import org.transnormer.embedding.EmbeddingCuda;
 import org.transnormer.lightning.FeatureAttentionCuda;
@@ -22,8 +21,6 @@ import org.transnormer.linear.LinearCuda;
 import org.transnormer.loss.CrossEntropyCuda;
 import org.transnormer.lrpe.Lrpe;
 import org.transnormer.lrpe.LrpeCuda;
-import org.transnormer.parallel.Communicator;
-import org.transnormer.parallel.Nccl;
 import org.transnormer.product.ProductCuda;
 import org.transnormer.srmsnorm.LayerNormCuda;
 import org.transnormer.srmsnorm.RmsNormCuda;
@@ -102,16 +99,6 @@ public final class CudaBackend implements Backend {
     public String describe() {
         return "cuda (%s, compute capability %d.%d), %s".formatted(gpu.device().name(), gpu.device().major(),
                 gpu.device().minor(), precision.describe());
-    }
-
-    /**
-     * The ranks of a job, each with a GPU of its own; returns when all have joined. Their collectives are enqueued among
-     * this backend's work.
-     *
-     * @param id made by one rank and handed to all
-     */
-    public Communicator join(NcclId id, int rank, int size) {
-        return Nccl.join(gpu, id, rank, size);
     }
 
     @Override

@@ -23,6 +23,7 @@ import org.transnormer.model.DataParallel;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.parallel.Layout;
 import org.transnormer.parallel.Mesh;
+import org.transnormer.parallel.Nccl;
 import org.transnormer.parallel.Relayed;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -173,7 +174,7 @@ final class RankOptions {
     private static Communicator world(Job job, Backend backend) {
         if (backend instanceof CudaBackend cuda) {
             byte[] id = job.broadcast("the id of NCCL", job.rank() == 0 ? NcclId.create().bytes() : new byte[0], 0);
-            return cuda.join(NcclId.of(id), job.rank(), job.size());
+            return Nccl.join(cuda.gpu(), NcclId.of(id), job.rank(), job.size(), job::collective);
         }
         return Relayed.of(job, job::collective);
     }

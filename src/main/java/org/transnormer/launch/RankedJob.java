@@ -19,6 +19,7 @@ abstract sealed class RankedJob implements Job permits Hub, Spoke {
     static final int TERMINATED = 143;
     /** For how long those that are told to end are waited for. */
     static final long FAREWELL_NANOS = 1_000_000_000L;
+    private static final int CAUSE_MILLIS = 300;
     private static final int LONGEST_MESSAGE = 8_000;
 
     final Rank rank;
@@ -197,8 +198,14 @@ abstract sealed class RankedJob implements Job permits Hub, Spoke {
 
     abstract List<byte[]> exchange(String what, byte[] mine);
 
+    /** A collective that fails because another rank is gone is not to blame: that one is, as is seen within moments. */
     @Override
     public final void fail(int status, String message) {
+        try {
+            Thread.sleep(CAUSE_MILLIS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
         leave(status, message.length() > LONGEST_MESSAGE ? message.substring(0, LONGEST_MESSAGE) + "..." : message);
     }
 
