@@ -1,5 +1,6 @@
 package org.transnormer.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.List;
@@ -9,6 +10,8 @@ import org.transnormer.backend.Backend;
 import org.transnormer.data.BundledCorpus;
 import org.transnormer.data.EvaluationBatches;
 import org.transnormer.data.TokenDataset;
+import org.transnormer.launch.Job;
+import org.transnormer.launch.Phase;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.train.Evaluation;
 import org.transnormer.train.ModelSource;
@@ -49,8 +52,17 @@ final class EvalCommand implements Callable<Integer> {
     @Mixin
     private BackendOptions backendOptions;
 
+    @Mixin
+    private RankOptions ranks;
+
     @Override
-    public Integer call() {
+    public Integer call() throws IOException {
+        return ranks.startsOthers() ? ranks.start(spec, backendOptions)
+                : ranks.work(spec, backendOptions, this::evaluate);
+    }
+
+    private int evaluate(Job job) {
+        job.agree(spec.root().commandLine().getParseResult().originalArgs());
         PrintWriter out = spec.commandLine().getOut();
         try (ModelSource source = ModelSource.open(path);
                 Backend backend = backendOptions.open()) {
@@ -63,8 +75,10 @@ final class EvalCommand implements Callable<Integer> {
                         + "many tokens, each by itself%n", source.config().positions());
             }
             EvaluationBatches windows = Evaluation.batches(source.config(), text, batch, sequence);
-            Evaluation evaluation = new Evaluation(backend, source.load(backend, windows.tokens()), text, windows);
+            Evaluation evaluation = new Evaluation(backend, source.load(backend,
+                    RankOptions.split(job, backend), windows.tokens()), text, windows);
             backend.commit();
+            job.phase(Phase.EVALUATING);
             long start = System.nanoTime();
             Evaluation.Result result = evaluation.run();
             print(result, (System.nanoTime() - start) / 1e9, out);

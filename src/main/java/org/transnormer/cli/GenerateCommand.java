@@ -12,6 +12,8 @@ import org.transnormer.inference.Generator;
 import org.transnormer.inference.RobustInference;
 import org.transnormer.inference.Sampler;
 import org.transnormer.inference.SamplerConfig;
+import org.transnormer.launch.Job;
+import org.transnormer.launch.Phase;
 import org.transnormer.train.ModelSource;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
@@ -94,14 +96,23 @@ final class GenerateCommand implements Callable<Integer> {
     @Mixin
     private BackendOptions backendOptions;
 
+    @Mixin
+    private RankOptions ranks;
+
     @Override
     public Integer call() throws IOException {
+        return ranks.startsOthers() ? ranks.start(spec, backendOptions)
+                : ranks.work(spec, backendOptions, this::generate);
+    }
+
+    private int generate(Job job) throws IOException {
         atLeastOne("--tokens", tokens);
         atLeastOne("--number", number);
         SamplerConfig sampling = new SamplerConfig(heat.greedy ? 0 : heat.temperature, topK, topP, repetitionPenalty,
                 64, seed);
         String beginning = prompt.read();
         PrintWriter err = spec.commandLine().getErr();
+        job.agree(spec.root().commandLine().getParseResult().originalArgs());
         try (ModelSource source = ModelSource.open(path);
                 Backend backend = backendOptions.open()) {
             int promptTokens = source.tokenizer().encode(beginning).size() + 1;
@@ -110,13 +121,16 @@ final class GenerateCommand implements Callable<Integer> {
             source.notes().forEach(note -> err.println("note: " + note));
             err.printf("model: %s, %,d parameters%n", source.folder(), source.config().parameterCount());
             err.println(backendOptions.describe(backend));
-            RobustInference inference = new RobustInference(backend, source.load(backend, CHUNK), 1);
+            RobustInference inference =
+                    new RobustInference(backend, source.load(backend, RankOptions.split(job, backend), CHUNK), 1);
             backend.commit();
+            job.phase(Phase.EVALUATING);
             Sampler sampler = new Sampler(sampling, source.tokenizer().vocabularySize());
             generate(new Generator(inference, source.tokenizer(), sampler), beginning,
                     promptTokens, err);
         } catch (NobodyReads e) {
-            // As other programs do whose reader, head say, has seen enough.
+            // As other programs do whose reader, head say, has seen enough; the other ranks cannot know.
+            job.quit(ExitCode.OK);
         }
         return ExitCode.OK;
     }

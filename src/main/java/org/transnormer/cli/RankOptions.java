@@ -19,7 +19,6 @@ import org.transnormer.cuda.NcclId;
 import org.transnormer.launch.Job;
 import org.transnormer.launch.LocalRanks;
 import org.transnormer.launch.Rank;
-import org.transnormer.model.DataParallel;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.parallel.Layout;
 import org.transnormer.parallel.Mesh;
@@ -38,33 +37,10 @@ final class RankOptions {
         int of(Job job) throws IOException;
     }
 
-    /** The modes by the names that their users know. */
-    enum Sharding {
-        NONE(DataParallel.Mode.REPLICATED),
-        ZERO1(DataParallel.Mode.ZERO1),
-        FULL(DataParallel.Mode.FULLY_SHARDED);
-
-        private final DataParallel.Mode mode;
-
-        Sharding(DataParallel.Mode mode) {
-            this.mode = mode;
-        }
-    }
-
     @Option(names = {"--gpus", "--ranks"}, paramLabel = "N",
             description = "start N processes here, each with the next GPU, or on a CPU backend with its share of the cores; "
                     + "torchrun, Slurm and Kubernetes start them themselves")
     private Integer count;
-
-    @Option(names = "--tp", paramLabel = "N", description = "processes that each layer is split over; the others read "
-            + "different rows; default ${DEFAULT-VALUE}", defaultValue = "1")
-    private int tensor;
-
-    @Option(names = "--sharding", paramLabel = "WHAT",
-            description = "what those that read different rows share: none, zero1 (the optimizer's state), full (weights and "
-                    + "gradients too); default ${DEFAULT-VALUE}",
-            defaultValue = "none")
-    private Sharding sharding;
 
     private final Map<String, String> environment = System.getenv();
     private Rank rank;
@@ -121,6 +97,7 @@ final class RankOptions {
         try {
             if (rank.rank() > 0) {
                 spec.commandLine().setOut(new PrintWriter(Writer.nullWriter()));
+                spec.commandLine().setErr(new PrintWriter(Writer.nullWriter()));
             }
             backend.shareCores(rank.localSize());
             takeDevice(backend);
@@ -150,25 +127,9 @@ final class RankOptions {
         }
     }
 
-    DataParallel.Mode mode() {
-        return sharding.mode;
-    }
-
-    /** @throws IllegalArgumentException if the ranks do not divide by those of a tensor group */
-    Layout layout(Job job) {
-        if (tensor < 1 || job.size() % tensor != 0) {
-            throw new IllegalArgumentException("--tp %d does not divide the %d ranks".formatted(tensor, job.size()));
-        }
-        if (job.size() > 1 && (tensor > 1 || sharding != Sharding.NONE)) {
-            throw new IllegalArgumentException(
-                    "ranks that each hold a part cannot save yet: leave out --tp and --sharding");
-        }
-        return new Layout(job.size() / tensor, tensor);
-    }
-
     /** This rank's place, with communicators of the backend that computes. */
-    Mesh mesh(Job job, Backend backend) {
-        return job.size() == 1 ? Mesh.single() : Mesh.of(layout(job), world(job, backend));
+    static Mesh mesh(Job job, Layout layout, Backend backend) {
+        return job.size() == 1 ? Mesh.single() : Mesh.of(layout, world(job, backend));
     }
 
     private static Communicator world(Job job, Backend backend) {
@@ -177,6 +138,11 @@ final class RankOptions {
             return Nccl.join(cuda.gpu(), NcclId.of(id), job.rank(), job.size(), job::collective);
         }
         return Relayed.of(job, job::collective);
+    }
+
+    /** All ranks share each layer: what inference does, where a model may be larger than one GPU. */
+    static Communicator split(Job job, Backend backend) {
+        return mesh(job, new Layout(1, job.size()), backend).tensor();
     }
 
     /** The largest of what the ranks have: what is decided by the memory that each finds must be the same on all. */

@@ -67,6 +67,9 @@ final class TrainCommand implements Callable<Integer> {
     @ArgGroup(validate = false, heading = "%nOn how many%n")
     private RankOptions ranks = new RankOptions();
 
+    @ArgGroup(validate = false)
+    private LayoutOptions layout = new LayoutOptions();
+
     /** Model and text. */
     static final class What {
         @Option(names = "--data", paramLabel = "PATH", arity = "1..*",
@@ -185,7 +188,7 @@ final class TrainCommand implements Callable<Integer> {
         try (Backend backend = backendOptions.open(report.plan())) {
             printPlan(settings, config, data, backendOptions.describe(backend), report, out);
             if (job.size() > 1) {
-                out.printf("ranks: %d, %s, sharding %s%n", job.size(), ranks.layout(job), ranks.mode().label());
+                out.printf("ranks: %d, %s, sharding %s%n", job.size(), layout.of(job), layout.mode().label());
             }
             backend.peakFlops()
                     .ifPresent(peak -> out.printf("MFU: of %.1f TFLOP/s by the data sheet, %.3g GFLOP a token%n",
@@ -193,8 +196,8 @@ final class TrainCommand implements Callable<Integer> {
             if (planned.recompute() != Recompute.NONE) {
                 out.printf("recompute: %s%n", planned.recompute().label());
             }
-            Mesh mesh = ranks.mesh(job, backend);
-            TrainingRun run = new TrainingRun(backend, mesh, ranks.mode(), config, settings, data.train(),
+            Mesh mesh = RankOptions.mesh(job, layout.of(job), backend);
+            TrainingRun run = new TrainingRun(backend, mesh, layout.mode(), config, settings, data.train(),
                     data.heldOut(), planned.recompute());
             RunFolder folder = earlier == null ? begin(job, run, description)
                     : goOn(job, run, earlier.with(description));
@@ -210,8 +213,8 @@ final class TrainCommand implements Callable<Integer> {
 
     private void agree(Job job, RunFolder.Description description) {
         List<String> lines = new ArrayList<>(description.lines());
-        lines.add("layout: " + ranks.layout(job));
-        lines.add("sharding: " + ranks.mode().label());
+        lines.add("layout: " + layout.of(job));
+        lines.add("sharding: " + layout.mode().label());
         job.agree(lines);
     }
 
@@ -299,7 +302,7 @@ final class TrainCommand implements Callable<Integer> {
 
     private MemoryReport plan(Job job, ModelConfig config, TrainSettings settings, RunData data, Recompute what) {
         try (Backend backend = backendOptions.plan()) {
-            new TrainingRun(backend, Mesh.planned(ranks.layout(job), job.rank()), ranks.mode(), config, settings,
+            new TrainingRun(backend, Mesh.planned(layout.of(job), job.rank()), layout.mode(), config, settings,
                     data.train(), data.heldOut(), what);
             return MemoryReport.of(backend, backendOptions.kind(), ranks.sharers());
         }

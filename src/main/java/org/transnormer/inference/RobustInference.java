@@ -6,6 +6,7 @@ import org.transnormer.backend.Backend;
 import org.transnormer.model.Batch;
 import org.transnormer.model.DecodeState;
 import org.transnormer.model.TransNormer;
+import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Trace;
 
@@ -19,6 +20,8 @@ public final class RobustInference {
     private final TransNormer model;
     private final DecodeState state;
     private final Batch batch;
+    /** Logits of the whole vocabulary; null where the ranks do not split it. */
+    private final Tensor whole;
     /** Decoding steps by their number of sequences. */
     private final MutableIntObjectMap<Step> steps = IntObjectMaps.mutable.empty();
 
@@ -31,6 +34,9 @@ public final class RobustInference {
         this.backend = backend;
         this.model = model;
         this.state = new DecodeState(model, backend.memory(), slots);
+        int ranks = model.communicator().size();
+        this.whole = ranks == 1 ? null : backend.memory().allocate(MemoryKind.LOGITS, "logits.whole",
+                backend.precision().activations(), slots, model.config().paddedVocabulary());
         this.batch = new Batch(backend.memory(), backend.precision().accumulation(), slots, model.maxTokens());
     }
 
@@ -56,7 +62,7 @@ public final class RobustInference {
             append(slot, tokens, from, (int) n);
             forward();
         }
-        return backend.readable(model.logits(n, n - 1, n));
+        return readable(model.logits(n, n - 1, n));
     }
 
     /**
@@ -77,7 +83,21 @@ public final class RobustInference {
         Step step = steps.getIfAbsentPutWithKey(slots.length, Step::new);
         step.run();
         advance();
-        return backend.readable(step.logits);
+        return readable(step.logits);
+    }
+
+    private Tensor readable(Tensor logits) {
+        if (whole == null) {
+            return backend.readable(logits);
+        }
+        for (long i = 0; i < logits.dim(0); i++) {
+            model.communicator().allGather(row(logits, i), row(whole, i));
+        }
+        return backend.readable(whole.slice(0, 0, logits.dim(0)));
+    }
+
+    private static Tensor row(Tensor x, long i) {
+        return x.slice(0, i, i + 1).reshape(x.dim(1));
     }
 
     private void append(int slot, int[] tokens, int from, int count) {

@@ -67,6 +67,11 @@ final class Alone implements Job {
     }
 
     @Override
+    public void quit(int status) {
+        // nobody waits
+    }
+
+    @Override
     public void close() {
         // nobody waits
     }

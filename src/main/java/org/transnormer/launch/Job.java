@@ -85,6 +85,9 @@ public sealed interface Job extends Exchange, AutoCloseable permits Alone, Ranke
      */
     void fail(int status, String message);
 
+    /** Ends all processes without a word, where the others wait for what will not come; alone, nothing happens. */
+    void quit(int status);
+
     /** Returns when every rank has called it; the processes then end each by itself. */
     @Override
     void close();

@@ -209,6 +209,11 @@ abstract sealed class RankedJob implements Job permits Hub, Spoke {
         leave(status, message.length() > LONGEST_MESSAGE ? message.substring(0, LONGEST_MESSAGE) + "..." : message);
     }
 
+    @Override
+    public final void quit(int status) {
+        leave(status, null);
+    }
+
     /**
      * Ends this process and the job.
      *

@@ -281,6 +281,11 @@ public final class TransNormer {
         return head.logits(finalNormed.rows(tokens).slice(0, from, to));
     }
 
+    /** The ranks that the weights are split over. */
+    public Communicator communicator() {
+        return communicator;
+    }
+
     /** Most tokens that {@link #logits} takes at a time. */
     public long logitsChunk() {
         return head.chunk();

@@ -7,6 +7,7 @@ import org.transnormer.InputException;
 import org.transnormer.backend.Backend;
 import org.transnormer.checkpoint.HuggingFace;
 import org.transnormer.model.ModelConfig;
+import org.transnormer.model.ShardTable;
 import org.transnormer.model.TransNormer;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.tokenizer.Tokenizer;
@@ -80,9 +81,21 @@ public final class ModelSource implements AutoCloseable {
      * @throws InputException if tensors and configuration contradict each other
      */
     public TransNormer load(Backend backend, long maxTokens) {
-        return new TransNormer(backend, Communicator.single(), config,
-                ModelFolder.load(folder, config, backend.precision(), backend.memory()), TransNormer.Mode.INFERENCE,
-                maxTokens);
+        return load(backend, Communicator.single(), maxTokens);
+    }
+
+    /**
+     * A rank's part of the model with its weights, for inference.
+     *
+     * @param communicator the ranks that each layer is split over
+     * @param maxTokens most tokens of one batch
+     * @throws InputException if tensors and configuration contradict each other
+     */
+    public TransNormer load(Backend backend, Communicator communicator, long maxTokens) {
+        ShardTable shards = new ShardTable(config, communicator.rank(), communicator.size());
+        return new TransNormer(backend, communicator, config,
+                ModelFolder.load(folder, config, backend.precision(), backend.memory(), shards),
+                TransNormer.Mode.INFERENCE, maxTokens);
     }
 
     @Override

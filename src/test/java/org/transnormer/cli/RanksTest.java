@@ -151,6 +151,22 @@ class RanksTest {
         assertThat(job.said(1)).isEmpty();
     }
 
+    /** Each layer split over both: the same text, and the same loss. */
+    @Test
+    void twoRanksGenerateAndEvaluateWhatOneDoes() throws Exception {
+        String model = config.getParent().toString();
+        String generate = "generate --backend scalar --dtype f64 --greedy --tokens 12 --prompt Two " + model;
+        String evaluate = "eval " + model + " --backend scalar --dtype f64 --data " + text;
+        job.start(Tnl.class, Map.of(), (generate + " --ranks 2").split(" "));
+        job.start(Tnl.class, Map.of(), (evaluate + " --ranks 2").split(" "));
+        assertThat(job.statuses()).containsOnly(0);
+        assertThat(job.said(0)).isEqualTo(Outcome.of(generate).succeeds().out());
+        assertThat(job.errors()).containsOnlyOnce("tokens/s; generated");
+        Outcome one = Outcome.of(evaluate).succeeds();
+        assertThat(new Outcome(0, job.said(1), "").number("loss")).isEqualTo(one.number("loss"));
+        assertThat(job.said(1)).containsOnlyOnce("perplexity");
+    }
+
     private Process start(Map<String, String> environment, String options, Path out) {
         List<String> arguments = new ArrayList<>(Stream.of(("train " + OPTIONS + " " + options).split(" ")).toList());
         arguments.addAll(List.of("--data", text.toString(), "--config", config.toString(), "--out", out.toString()));

@@ -1,0 +1,49 @@
+package org.transnormer.cli;
+
+import org.transnormer.launch.Job;
+import org.transnormer.model.DataParallel;
+import org.transnormer.parallel.Layout;
+import picocli.CommandLine.Option;
+
+/** What each of several ranks does of the training. */
+final class LayoutOptions {
+
+    /** The modes by the names that their users know. */
+    enum Sharding {
+        NONE(DataParallel.Mode.REPLICATED),
+        ZERO1(DataParallel.Mode.ZERO1),
+        FULL(DataParallel.Mode.FULLY_SHARDED);
+
+        private final DataParallel.Mode mode;
+
+        Sharding(DataParallel.Mode mode) {
+            this.mode = mode;
+        }
+    }
+
+    @Option(names = "--tp", paramLabel = "N", description = "processes that each layer is split over; the others read "
+            + "different rows; default ${DEFAULT-VALUE}", defaultValue = "1")
+    private int tensor;
+
+    @Option(names = "--sharding", paramLabel = "WHAT",
+            description = "what those that read different rows share: none, zero1 (the optimizer's state), full (weights and "
+                    + "gradients too); default ${DEFAULT-VALUE}",
+            defaultValue = "none")
+    private Sharding sharding;
+
+    DataParallel.Mode mode() {
+        return sharding.mode;
+    }
+
+    /** @throws IllegalArgumentException if the ranks do not divide by those of a tensor group */
+    Layout of(Job job) {
+        if (tensor < 1 || job.size() % tensor != 0) {
+            throw new IllegalArgumentException("--tp %d does not divide the %d ranks".formatted(tensor, job.size()));
+        }
+        if (job.size() > 1 && (tensor > 1 || sharding != Sharding.NONE)) {
+            throw new IllegalArgumentException(
+                    "ranks that each hold a part cannot save yet: leave out --tp and --sharding");
+        }
+        return new Layout(job.size() / tensor, tensor);
+    }
+}
