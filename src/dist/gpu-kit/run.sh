@@ -59,13 +59,17 @@ watched() {
     esac
     start=$(date +%s)
     timeout -k 5 300 compute-sanitizer --tool $1 $options --target-processes all --launch-timeout 120 \
-        --report-api-errors no --error-exitcode 9 --print-limit 20 \
+        --report-api-errors no --error-exitcode 9 --print-limit 1000 \
         $run $properties -Djqwik.database=$log.jqwik $main $2 >$log 2>&1
     status=$?
-    found=$(sed -n 's/^=* [A-Z]* SUMMARY: \([0-9]*\) \(error\|hazard\)s*\( displayed.*\)*$/\1/p' $log | tail -n 1)
-    echo "$1 ${2##*.}: ${found:-unknown} errors, $(grep '^[0-9]* passed' $log || echo 'did not end')," \
-        "status $status, $(($(date +%s) - start)) s"
-    [ $status -eq 0 ] && [ "${found:-1}" -eq 0 ]
+    # What a finding is at stands in its own line or in the one after it. cuBLASLt's kernels are not ours to mend.
+    found=$(awk -v library='nvjet|cublas|cutlass|splitKreduce' '
+        /^=+ (Error|Warning|Invalid|Uninit|Misaligned|.*out of bounds)/ { first = $0; getline
+            if ((first $0) ~ library) theirs++; else ours++ }
+        END { printf "%d errors, %d of the library", ours, theirs }' $log)
+    passed=$(grep '^[0-9]* passed, 0 failed' $log)
+    echo "$1 ${2##*.}: $found, ${passed:-tests failed or did not end}, status $status, $(($(date +%s) - start)) s"
+    [ -n "$passed" ] && [ "${found%% *}" -eq 0 ]
 }
 
 sanitize() {

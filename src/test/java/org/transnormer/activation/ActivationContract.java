@@ -39,6 +39,11 @@ interface ActivationContract {
                 Arbitraries.of(Values.class), Arbitraries.longs()).as(Case::new);
     }
 
+    /** Of equal inputs all errors are one: their mean is no smaller. */
+    private static Tolerance tolerance(Values values) {
+        return values == Values.CONSTANT ? new Tolerance(TOLERANCE.c(), TOLERANCE.c()) : TOLERANCE;
+    }
+
     @Property(tries = 120)
     default void forwardMatchesTheSpec(@ForAll ActivationFunction f, @ForAll("cases") Case c,
             @ForAll boolean inPlace) {
@@ -50,7 +55,7 @@ interface ActivationContract {
             Tensor terms = each(tensors, exact, i -> terms(f, exact, i));
             Tensor y = inPlace ? x : tensors.strided("y", dtype(), c.gap(), x.shape());
             subject().forward(f, x, y);
-            TOLERANCE.stored(dtype()).compare(f + " y", y, want, terms, dtype().unitRoundoff()).orThrow();
+            tolerance(c.values()).stored(dtype()).compare(f + " y", y, want, terms, dtype().unitRoundoff()).orThrow();
         }
     }
 
@@ -67,7 +72,7 @@ interface ActivationContract {
             Tensor terms = each(tensors, exact, i -> exactDy.getFlat(i) * derivativeTerms(f, exact, i));
             Tensor dx = inPlace ? dy : tensors.strided("dx", dtype(), c.gap(), x.shape());
             subject().backward(f, x, dy, dx);
-            TOLERANCE.stored(dtype()).compare(f + " dx", dx, want, terms, dtype().unitRoundoff()).orThrow();
+            tolerance(c.values()).stored(dtype()).compare(f + " dx", dx, want, terms, dtype().unitRoundoff()).orThrow();
         }
     }
 
