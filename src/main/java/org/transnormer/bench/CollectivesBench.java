@@ -106,26 +106,30 @@ public record CollectivesBench(DType dtype, List<Long> sizes, double seconds) {
      * @param share gives to all what rank 0 has; others have nothing
      */
     public List<Result> rank(int rank, int size, UnaryOperator<byte[]> share) {
+        byte[] id = share.apply(rank == 0 ? NcclId.create().bytes() : new byte[0]);
         try (Gpu gpu = Gpu.open()) {
-            byte[] id = share.apply(rank == 0 ? NcclId.create().bytes() : new byte[0]);
-            return rank(gpu, Nccl.join(gpu, NcclId.of(id), rank, size));
+            return measure(gpu, NcclId.of(id), rank, size);
         }
     }
 
     private List<Result> rank(NcclId id, int rank, int size) {
         try (Gpu gpu = Gpu.open(rank)) {
-            return rank(gpu, Nccl.join(gpu, id, rank, size));
+            return measure(gpu, id, rank, size);
         }
     }
 
-    private List<Result> rank(Gpu gpu, Nccl ranks) {
+    /** All memory is taken before the ranks meet: later it might wait for a collective that waits for it. */
+    private List<Result> measure(Gpu gpu, NcclId id, int rank, int size) {
         List<Result> results = new ArrayList<>();
-        for (long bytes : sizes) {
-            long n = bytes / dtype.bytes() / ranks.size();
-            try (DeviceMemory memory = new DeviceMemory(gpu.stream(), new MemoryPlan())) {
-                Tensor whole = memory.allocate(MemoryKind.WORKSPACE, "whole", dtype, n * ranks.size());
-                Tensor part = whole.slice(0, n * ranks.rank(), n * (ranks.rank() + 1));
-                Tensor calls = memory.allocate(MemoryKind.DATA, "calls", DType.I32, 1);
+        try (DeviceMemory memory = new DeviceMemory(gpu.stream(), new MemoryPlan())) {
+            Tensor largest = memory.allocate(MemoryKind.WORKSPACE, "whole", dtype,
+                    sizes.stream().mapToLong(Long::longValue).max().orElseThrow() / dtype.bytes());
+            Tensor calls = memory.allocate(MemoryKind.DATA, "calls", DType.I32, 1);
+            Nccl ranks = Nccl.join(gpu, id, rank, size);
+            for (long bytes : sizes) {
+                long n = bytes / dtype.bytes() / size;
+                Tensor whole = largest.slice(0, 0, n * size);
+                Tensor part = whole.slice(0, n * rank, n * (rank + 1));
                 for (Collective collective : Collective.values()) {
                     Runnable call = collective.call(ranks, part, whole);
                     milliseconds(gpu, ranks, call, WARM_UP);
@@ -134,7 +138,7 @@ public record CollectivesBench(DType dtype, List<Long> sizes, double seconds) {
                     calls.upload();
                     ranks.broadcast(calls, 0);
                     calls.download();
-                    results.add(new Result(collective, n * ranks.size() * dtype.bytes(), ranks.size(),
+                    results.add(new Result(collective, n * size * dtype.bytes(), size,
                             milliseconds(gpu, ranks, call, calls.getInt(0)), calls.getInt(0)));
                 }
             }

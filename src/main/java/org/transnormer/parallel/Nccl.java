@@ -26,14 +26,26 @@ public final class Nccl implements Communicator {
     /** Where one stream has come to when it is told to the other; null where there is one stream. */
     private final Event reached;
     private final Runnable begins;
-    private Tensor token;
+    /** What a barrier sums. */
+    private final Tensor token;
 
-    private Nccl(Gpu gpu, NcclComm comm, Stream stream, Runnable begins) {
-        this.begins = begins;
+    /**
+     * The token is there before the group is: where ranks are threads of one process, taking device memory may wait for
+     * another rank's GPU, and that one for this rank.
+     */
+    private Nccl(Gpu gpu, Tensor token, NcclComm comm, Stream stream, Runnable begins) {
         this.gpu = gpu;
+        this.token = token;
         this.comm = comm;
         this.stream = stream;
+        this.begins = begins;
         reached = stream == gpu.stream() ? null : Event.of(gpu.context());
+    }
+
+    private static Tensor token(Gpu gpu) {
+        var plan = new MemoryPlan();
+        plan.add(MemoryKind.WORKSPACE, DeviceMemory.ALIGNMENT);
+        return new DeviceMemory(gpu.stream(), plan).allocate(MemoryKind.WORKSPACE, "barrier", DType.I32, 1);
     }
 
     /**
@@ -48,7 +60,7 @@ public final class Nccl implements Communicator {
 
     /** @param begins is run when a collective is called, of this communicator and of those made of it */
     public static Nccl join(Gpu gpu, NcclId id, int rank, int size, Runnable begins) {
-        return new Nccl(gpu, NcclComm.join(gpu.context(), id, rank, size), gpu.stream(), begins);
+        return new Nccl(gpu, token(gpu), NcclComm.join(gpu.context(), id, rank, size), gpu.stream(), begins);
     }
 
     @Override
@@ -119,11 +131,6 @@ public final class Nccl implements Communicator {
     /** The host waits, and so for all that was enqueued before. */
     @Override
     public void barrier() {
-        if (token == null) {
-            var plan = new MemoryPlan();
-            plan.add(MemoryKind.WORKSPACE, DeviceMemory.ALIGNMENT);
-            token = new DeviceMemory(stream, plan).allocate(MemoryKind.WORKSPACE, "barrier", DType.I32, 1);
-        }
         allReduceSum(token);
         stream.synchronize();
     }
@@ -131,13 +138,15 @@ public final class Nccl implements Communicator {
     @Override
     public Nccl split(int group) {
         stream.synchronize();
-        return new Nccl(gpu, comm.split(group), stream, begins);
+        return new Nccl(gpu, token, comm.split(group), stream, begins);
     }
 
     @Override
     public Nccl beside() {
         stream.synchronize();
-        return new Nccl(gpu, comm.split(0), Stream.of(gpu.context()), begins);
+        // Made first, closed last: the group's work is on it.
+        var beside = Stream.of(gpu.context());
+        return new Nccl(gpu, token, comm.split(0), beside, begins);
     }
 
     @Override

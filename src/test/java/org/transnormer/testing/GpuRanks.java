@@ -5,13 +5,18 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.BrokenBarrierException;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.function.IntConsumer;
 import org.transnormer.cuda.Device;
 
 /** Runs ranks that have a GPU each, as threads of this process. */
 public final class GpuRanks {
-    private static final Duration LIMIT = Duration.ofMinutes(4);
+    private static final Duration LIMIT = Duration.ofMinutes(3);
+    private static final ThreadLocal<CyclicBarrier> MEETING = new ThreadLocal<>();
 
     private GpuRanks() {}
 
@@ -30,6 +35,21 @@ public final class GpuRanks {
     }
 
     /**
+     * Returns when all ranks of a {@link #run} have called it; elsewhere at once. Between taking or freeing device memory
+     * and a collective: the driver may make one wait for the other's GPU, which waits in a collective.
+     */
+    public static void meet() {
+        CyclicBarrier meeting = MEETING.get();
+        if (meeting != null) {
+            try {
+                meeting.await(LIMIT.toSeconds(), TimeUnit.SECONDS);
+            } catch (InterruptedException | BrokenBarrierException | TimeoutException e) {
+                throw new IllegalStateException("a rank did not come", e);
+            }
+        }
+    }
+
+    /**
      * Returns when all ranks have ended.
      *
      * @param rank what one does
@@ -37,11 +57,13 @@ public final class GpuRanks {
      */
     public static void run(int size, IntConsumer rank) {
         ConcurrentLinkedQueue<Throwable> failures = new ConcurrentLinkedQueue<>();
+        CyclicBarrier meeting = new CyclicBarrier(size);
         List<Thread> threads = new ArrayList<>();
         for (int i = 0; i < size; i++) {
             int number = i;
             threads.add(Thread.ofPlatform().daemon().name("rank " + i).start(() -> {
                 try {
+                    MEETING.set(meeting);
                     rank.accept(number);
                 } catch (Throwable t) {
                     failures.add(t);

@@ -33,8 +33,11 @@ public interface Place {
         return (tensors, work) -> {
             try (DeviceMemory memory = new DeviceMemory(gpu.stream(), new MemoryPlan())) {
                 Map<MemorySegment, Storage.Device> moved = new IdentityHashMap<>();
-                work.accept(tensors.stream().map(t -> OnDevice.moved(t, memory, moved)).toList());
+                List<Tensor> there = tensors.stream().map(t -> OnDevice.moved(t, memory, moved)).toList();
+                GpuRanks.meet();
+                work.accept(there);
                 gpu.stream().synchronize();
+                GpuRanks.meet();
                 moved.forEach((host, storage) -> storage.transfer().download(storage.address(), host));
             }
         };

@@ -118,6 +118,7 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
     private void rank(Backend opened, Mesh mesh, DataParallel.Mode mode, int steps, Result result) {
         try (Backend backend = opened) {
             Parts parts = parts(backend, mesh, mode);
+            GpuRanks.meet();
             parts.weights.initialise(seed);
             parts.optimizer.adoptWeights();
             for (int step = 0; step < steps; step++) {
@@ -224,6 +225,7 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
         if (share.size() != group.size() && (gradients || group.isGathered())) {
             Memory there = kind == BackendKind.CUDA ? backend.memory() : memory;
             flat = there.allocate(MemoryKind.WORKSPACE, group.name(), share.dtype(), group.size());
+            GpuRanks.meet();
             data.allGather(share, flat);
         }
         Tensor host = memory.allocate(MemoryKind.WORKSPACE, group.name(), flat.dtype(), group.size());
