@@ -74,8 +74,11 @@ final class Reception implements AutoCloseable {
                     continue;
                 }
                 Thread.ofVirtual().name("tnl-stranger").start(() -> {
-                    welcome(socket);
-                    strangers.release();
+                    try {
+                        welcome(socket);
+                    } finally {
+                        strangers.release();
+                    }
                 });
             } catch (IOException e) {
                 if (server.isClosed()) {
@@ -92,7 +95,7 @@ final class Reception implements AutoCloseable {
             Frame hello = connection.read((int) timings.handshake().toMillis(), Frame.Type.HELLO);
             DataInputStream in = new DataInputStream(new ByteArrayInputStream(hello.content()));
             guests.add(new Guest(Peer.read(in), in.readInt(), Frame.readText(in, Frame.NAME), connection));
-        } catch (IOException e) {
+        } catch (IOException | RuntimeException e) {
             refused = "; the last connection refused was %s's: %s".formatted(
                     socket.getInetAddress().getHostAddress(), e.getMessage());
             try {
@@ -113,7 +116,7 @@ final class Reception implements AutoCloseable {
     List<Arrived> await(Runnable now) throws InterruptedException {
         long deadline = System.nanoTime() + timings.meeting().toNanos();
         Map<Integer, Guest> here = new TreeMap<>();
-        while (here.size() < rank.size() - 1) {
+        while (!areHere(here)) {
             now.run();
             long left = deadline - System.nanoTime();
             Guest guest = guests.poll(Math.clamp(left, 0, 200_000_000), TimeUnit.NANOSECONDS);
@@ -134,6 +137,11 @@ final class Reception implements AutoCloseable {
         all.add(new Arrived(Peer.self(0), null));
         here.values().forEach(guest -> all.add(new Arrived(guest.peer, guest.connection)));
         return all;
+    }
+
+    /** Whether all others have come, and none has hung up since. */
+    private boolean areHere(Map<Integer, Guest> here) {
+        return here.size() == rank.size() - 1 && !here.values().removeIf(guest -> guest.connection.isGone());
     }
 
     /** One rank that has come, and the way to it. */

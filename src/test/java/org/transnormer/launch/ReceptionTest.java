@@ -159,6 +159,29 @@ class ReceptionTest {
         }
     }
 
+    /** However slowly the bytes come. */
+    @Test
+    void whoSpeaksTooSlowlyIsSentAway() throws Exception {
+        try (Socket slow = connected()) {
+            slow.setSoTimeout(150);
+            long start = System.nanoTime();
+            int got = 0;
+            for (int i = 0; i < 60 && got == 0; i++) {
+                try {
+                    slow.getOutputStream().write(Handshake.MAGIC[i % Handshake.MAGIC.length]);
+                    got = slow.getInputStream().read();
+                } catch (java.net.SocketTimeoutException e) {
+                    // Still listened to.
+                } catch (IOException e) {
+                    got = -1;
+                }
+            }
+            assertThat(got).isEqualTo(-1);
+            assertThat(System.nanoTime() - start).isLessThan(4_000_000_000L);
+        }
+        allWhoBelongAreLetIn();
+    }
+
     @Test
     void manyWhoSayNothingAreSentAwayInTime() throws Exception {
         Socket[] silent = new Socket[100];
