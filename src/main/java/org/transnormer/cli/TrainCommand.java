@@ -38,7 +38,7 @@ import picocli.CommandLine.Spec;
         description = "Train a model; with no option, a small one on the bundled text.", footer = {"", "Examples:",
             "  tnl train", "  tnl train --data books/ --preset small --steps 20000 --out runs/books",
             "  tnl train --resume runs/books --steps 40000",
-            "  tnl train --gpus 8 --tp 2 --sharding full --preset 7B --data books/", "",
+            "  tnl train --gpus 8 --preset 1B --batch 64 --sequence 2048 --data books/", "",
             "Ctrl-C finishes the step at hand and saves; --resume goes on from there to the same bits."})
 final class TrainCommand implements Callable<Integer> {
     private static final long DEFAULT_STEPS = 2_200;

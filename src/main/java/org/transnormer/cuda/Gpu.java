@@ -130,9 +130,16 @@ public final class Gpu implements AutoCloseable {
         return Launch.of(context, kernel(stem, name, parameters));
     }
 
-    /** Leaves context and kernels to the next {@link #open} of this thread, instead of {@link #close}. */
+    /**
+     * Leaves context and kernels to the next {@link #open} of this thread, instead of {@link #close}. One is kept at a
+     * time, and what another thread keeps is left to it.
+     */
     public void keep() {
         synchronized (Gpu.class) {
+            if (kept != null && kept.user != user) {
+                close();
+                return;
+            }
             if (kept != null) {
                 kept.close();
             }

@@ -21,6 +21,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -97,6 +98,28 @@ class CudaStubCases {
         assertThatThrownBy(stream::synchronize).isInstanceOf(IllegalStateException.class)
                 .hasMessage("Stream is closed");
         assertThatThrownBy(buffer::segment).hasMessage("PinnedBuffer is closed");
+    }
+
+    @Test
+    void aKeptGpuIsTheNextOneOpened() throws InterruptedException {
+        Gpu gpu = Gpu.open();
+        gpu.keep();
+        AtomicReference<Gpu> elsewhere = new AtomicReference<>();
+        Thread other = new Thread(() -> {
+            elsewhere.set(Gpu.open());
+            elsewhere.get().keep();
+        });
+        other.start();
+        other.join();
+        assertThat(elsewhere.get()).isNotSameAs(gpu);
+        assertThatThrownBy(() -> elsewhere.get().stream().synchronize()).isInstanceOf(IllegalStateException.class);
+        Gpu again = Gpu.open();
+        assertThat(again).isSameAs(gpu);
+        again.stream().synchronize();
+        try (Gpu fresh = Gpu.open()) {
+            assertThat(fresh).isNotSameAs(gpu);
+        }
+        again.close();
     }
 
     @Test
