@@ -87,7 +87,8 @@ class ReceptionTest {
 
     @Test
     void whoCountsOtherRanksIsNamed() throws Exception {
-        comes(1, 4, SECRET, "1");
+        Connection told = comes(1, 4, SECRET, "1");
+        assertThat(told.read(5_000, null).type()).isEqualTo(Frame.Type.END);
         fails(2, "rank 1 (pid ", "says that there are 4 ranks, rank 0 that there are 3");
     }
 
@@ -108,7 +109,12 @@ class ReceptionTest {
     @Test
     void whoHasHungUpMayComeAgain() throws Exception {
         comes(1, SIZE, SECRET, "1").close();
-        allWhoBelongAreLetIn();
+        comes(1, SIZE, SECRET, "1").close();
+        comes(2, SIZE, SECRET, "1");
+        Thread.sleep(300);
+        assertThat(all).isNotDone();
+        comes(1, SIZE, SECRET, "1");
+        assertThat(all.get(10, TimeUnit.SECONDS)).hasSize(SIZE);
     }
 
     @Test
