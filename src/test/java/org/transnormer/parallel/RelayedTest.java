@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import net.jqwik.api.Example;
 import org.transnormer.tensor.DType;
@@ -29,7 +30,9 @@ class RelayedTest implements CommunicatorContract {
         @Override
         public byte[] receive(int from) {
             try {
-                return all.get(from * size + rank).take();
+                byte[] bytes = all.get(from * size + rank).poll(20, TimeUnit.SECONDS);
+                assertThat(bytes).as("what rank %d sends to rank %d", from, rank).isNotNull();
+                return bytes;
             } catch (InterruptedException e) {
                 throw new IllegalStateException(e);
             }
