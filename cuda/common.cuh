@@ -69,6 +69,19 @@ DEVICE Pack<bf16> pack(const float (&x)[8]) {
                      to_bf16_pair(x[6], x[7]))};
 }
 
+/** x ⊙ y, each rounded once. */
+template <class T>
+DEVICE Pack<T> times(Pack<T> x, Pack<T> y) {
+  float v[LANES<T>], w[LANES<T>];
+  unpack(x, v);
+  unpack(y, w);
+#pragma unroll
+  for (int i = 0; i < LANES<T>; i++) {
+    v[i] *= w[i];
+  }
+  return pack(v);
+}
+
 DEVICE bool aligned16(const void* p) { return ((unsigned long long)p & 15) == 0; }
 
 /** LANES elements from p on, which is aligned to 16 bytes. */

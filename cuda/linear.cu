@@ -13,22 +13,6 @@ namespace {
 
 constexpr int SUM_THREADS = 256;
 
-/** y = a + b, one row to a block. */
-DEVICE void add(const bf16* a, long long a_stride, const bf16* b, long long b_stride, bf16* y, long long y_stride,
-                long long columns) {
-  const long long t = blockIdx.x;
-  for (long long c = threadIdx.x * LANES<bf16>; c < columns; c += SUM_THREADS * LANES<bf16>) {
-    float v[LANES<bf16>], w[LANES<bf16>];
-    unpack(load_some(a + t * a_stride + c, columns - c), v);
-    unpack(load_some(b + t * b_stride + c, columns - c), w);
-#pragma unroll
-    for (int j = 0; j < LANES<bf16>; j++) {
-      v[j] += w[j];
-    }
-    store_some(y + t * y_stride + c, columns - c, pack(v));
-  }
-}
-
 template <class T>
 DEVICE void start(const float* bias, const T* residual, long long residual_stride, T* y, long long y_stride,
                   long long columns) {
@@ -110,11 +94,21 @@ DEVICE void sum_columns(const T* dy, long long dy_stride, long long tokens, long
 START(linear_start_f32, float)
 START(linear_start_bf16, bf16)
 
-/** y may be a or b. */
+/** y = a + b, one row to a block; y may be a or b. */
 extern "C" __global__ void __launch_bounds__(SUM_THREADS)
     linear_add_bf16(const bf16* a, long long a_stride, const bf16* b, long long b_stride, bf16* y, long long y_stride,
                     long long columns) {
-  add(a, a_stride, b, b_stride, y, y_stride, columns);
+  const long long t = blockIdx.x;
+  for (long long c = threadIdx.x * LANES<bf16>; c < columns; c += SUM_THREADS * LANES<bf16>) {
+    float v[LANES<bf16>], w[LANES<bf16>];
+    unpack(load_some(a + t * a_stride + c, columns - c), v);
+    unpack(load_some(b + t * b_stride + c, columns - c), w);
+#pragma unroll
+    for (int j = 0; j < LANES<bf16>; j++) {
+      v[j] += w[j];
+    }
+    store_some(y + t * y_stride + c, columns - c, pack(v));
+  }
 }
 
 /** sums (ranges, columns): gridDim.y ranges of `range` tokens. */

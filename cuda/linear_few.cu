@@ -56,18 +56,6 @@ struct Walk {
   }
 };
 
-template <class T>
-DEVICE Pack<T> times(Pack<T> x, Pack<T> y) {
-  float v[LANES<T>], w[LANES<T>];
-  unpack(x, v);
-  unpack(y, w);
-#pragma unroll
-  for (int i = 0; i < LANES<T>; i++) {
-    v[i] *= w[i];
-  }
-  return pack(v);
-}
-
 /** SRMSNorm(x) ⊙ gate of one row into shared memory, by the first `group` threads; every thread of the block calls it. */
 template <class T>
 DEVICE void stage_norm(const T* x, const T* gate, double inverse_width, double epsilon, int group, long long columns,

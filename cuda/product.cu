@@ -4,19 +4,6 @@
 // BF16.
 #include "tiles.cuh"
 
-/** x ⊙ y, each rounded once. */
-template <class T>
-DEVICE Pack<T> times(Pack<T> x, Pack<T> y) {
-  float v[LANES<T>], w[LANES<T>];
-  unpack(x, v);
-  unpack(y, w);
-#pragma unroll
-  for (int i = 0; i < LANES<T>; i++) {
-    v[i] *= w[i];
-  }
-  return pack(v);
-}
-
 template <class T>
 DEVICE void forward(const T* a, long long a_stride, const T* b, long long b_stride, T* y, long long y_stride,
                     long long rows, long long columns) {

@@ -233,17 +233,9 @@ final class Hub extends RankedJob {
         connections.subList(1, size()).forEach(connection -> connection.sendEnd(end));
         long deadline = System.nanoTime() + FAREWELL_NANOS;
         for (Connection connection : connections.subList(1, size())) {
-            await(connection, deadline);
+            awaitEnd(connection, Math.max(0, deadline - System.nanoTime()));
         }
         Ending.halt(status, message == null ? null : peers.get(culprit) + ": " + message);
-    }
-
-    private static void await(Connection connection, long deadline) {
-        try {
-            connection.awaitEnd(Math.max(0, deadline - System.nanoTime()));
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
     }
 
     @Override
@@ -251,7 +243,7 @@ final class Hub extends RankedJob {
         connections.subList(1, size()).forEach(connection -> connection.send(Frame.of(Frame.Type.BYE)));
         long deadline = System.nanoTime() + FAREWELL_NANOS;
         for (Connection connection : connections.subList(1, size())) {
-            await(connection, deadline);
+            awaitEnd(connection, Math.max(0, deadline - System.nanoTime()));
             connection.close();
         }
     }

@@ -239,6 +239,15 @@ abstract sealed class RankedJob implements Job permits Hub, Spoke {
         }
     }
 
+    /** Waits until the other end hangs up, but no longer than this. */
+    static void awaitEnd(Connection connection, long nanos) {
+        try {
+            connection.awaitEnd(nanos);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
     /** This process is told to end, and has nothing to finish first. */
     private void exit() {
         if (!stoppable && !isOver()) {

@@ -169,22 +169,14 @@ final class Spoke extends RankedJob {
             to.writeBoolean(message == null);
             Frame.writeText(to, message == null ? "" : message, 1 << 13);
         }));
-        try {
-            connection.awaitEnd(ANSWER_NANOS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
+        awaitEnd(connection, ANSWER_NANOS);
         Ending.halt(status, message == null ? null : self() + ": " + message);
     }
 
     @Override
     void farewell() {
         connection.send(Frame.of(Frame.Type.BYE));
-        try {
-            connection.awaitEnd(FAREWELL_NANOS);
-        } catch (InterruptedException e) {
-            Thread.currentThread().interrupt();
-        }
+        awaitEnd(connection, FAREWELL_NANOS);
         connection.close();
     }
 }

@@ -162,7 +162,7 @@ public final class LinearCuda implements Linear {
         long outputs = w.dim(0);
         for (long from = 0; from < x.dim(0); from += PIECE) {
             long to = Math.min(x.dim(0), from + PIECE);
-            Tensor product = product(to - from, outputs);
+            Tensor product = scratch(to - from, outputs);
             start(b, null, product);
             multiply(x.slice(0, from, to), false, w, true, product, product);
             Tensor out = y.slice(0, from, to);
@@ -173,10 +173,10 @@ public final class LinearCuda implements Linear {
     }
 
     /** Scratch memory that the library's leaves alone. */
-    private Tensor product(long tokens, long outputs) {
-        Tensor scratch = workspace.get(CublasLt.WORKSPACE + tokens * outputs * DType.BF16.bytes());
-        return Tensor.of("product", DType.BF16, scratch.storage(),
-                scratch.offset() + CublasLt.WORKSPACE / DType.BF16.bytes(), tokens, outputs);
+    private Tensor scratch(long tokens, long outputs) {
+        Tensor all = workspace.get(CublasLt.WORKSPACE + tokens * outputs * DType.BF16.bytes());
+        return Tensor.of("product", DType.BF16, all.storage(),
+                all.offset() + CublasLt.WORKSPACE / DType.BF16.bytes(), tokens, outputs);
     }
 
     /** d = op(a) op(b) + c, without c where it is null; nothing where an axis is empty. */

@@ -4,6 +4,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Consumer;
+import java.util.function.DoubleBinaryOperator;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -14,12 +15,6 @@ import org.transnormer.tensor.Tensor;
  * all ranks, so that nothing is computed twice and no memory is needed beside the tensors themselves.
  */
 public final class InProcess implements Communicator {
-
-    /** Combines what the ranks have of one element. */
-    @FunctionalInterface
-    private interface Reduction {
-        double of(double soFar, double next);
-    }
 
     private final Meeting meeting;
     private final int rank;
@@ -79,7 +74,7 @@ public final class InProcess implements Communicator {
         allReduce("allReduceMax", x, Math::max);
     }
 
-    private void allReduce(String operation, Tensor x, Reduction reduction) {
+    private void allReduce(String operation, Tensor x, DoubleBinaryOperator reduction) {
         CollectiveArguments.gapless(operation, x);
         List<Meeting.Call> calls = meeting.begin(rank, new Meeting.Call(operation, 0, x, null));
         List<Tensor> all = calls.stream().map(call -> flat(call.x())).toList();
@@ -171,10 +166,10 @@ public final class InProcess implements Communicator {
         // as above
     }
 
-    private double reduce(List<Tensor> all, long i, Reduction reduction) {
+    private double reduce(List<Tensor> all, long i, DoubleBinaryOperator reduction) {
         double result = all.getFirst().get(i);
         for (int r = 1; r < size(); r++) {
-            result = reduction.of(result, all.get(r).get(i));
+            result = reduction.applyAsDouble(result, all.get(r).get(i));
         }
         return result;
     }

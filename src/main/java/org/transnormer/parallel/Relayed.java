@@ -7,6 +7,7 @@ import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.DoubleBinaryOperator;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -17,12 +18,6 @@ import org.transnormer.tensor.Tensor;
  * once, and gives the result to all: the bits of {@link InProcess}.
  */
 public final class Relayed implements Communicator {
-
-    /** Combines what the ranks have of one element. */
-    @FunctionalInterface
-    private interface Reduction {
-        double of(double soFar, double next);
-    }
 
     private final Exchange exchange;
     private final int[] group;
@@ -69,7 +64,7 @@ public final class Relayed implements Communicator {
         reduce(x, Math::max);
     }
 
-    private void reduce(Tensor x, Reduction reduction) {
+    private void reduce(Tensor x, DoubleBinaryOperator reduction) {
         begins.run();
         Tensor all = flat(x);
         for (long at = 0; at < all.size(); at += piece(x)) {
@@ -83,7 +78,7 @@ public final class Relayed implements Communicator {
         }
     }
 
-    private void combine(Tensor x, Reduction reduction) {
+    private void combine(Tensor x, DoubleBinaryOperator reduction) {
         double[] results = new double[(int) x.size()];
         Arrays.setAll(results, x::get);
         try (Arena arena = Arena.ofConfined()) {
@@ -91,7 +86,7 @@ public final class Relayed implements Communicator {
             for (int r = 1; r < size(); r++) {
                 put(exchange.receive(group[r]), theirs);
                 for (int i = 0; i < results.length; i++) {
-                    results[i] = reduction.of(results[i], theirs.get(i));
+                    results[i] = reduction.applyAsDouble(results[i], theirs.get(i));
                 }
             }
         }

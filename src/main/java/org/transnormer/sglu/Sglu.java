@@ -89,12 +89,7 @@ public final class Sglu implements ChannelMixer {
         boolean first = communicator.rank() == 0;
         backend.linear().normed(norm, x, saved.statistics, null, scratch.normed, parameters.up(), parameters.upBias(),
                 null, saved.ab);
-        Tensor activated = saved.a;
-        if (activation != ActivationFunction.IDENTITY) {
-            backend.activation().forward(activation, saved.a3, scratch.product3);
-            activated = scratch.product;
-        }
-        backend.linear().product(backend.product(), activated, saved.b, scratch.product, parameters.down(),
+        backend.linear().product(backend.product(), activated(), saved.b, scratch.product, parameters.down(),
                 first ? parameters.downBias() : null, first ? x : null, y);
         communicator.allReduceSum(y);
     }
@@ -130,12 +125,16 @@ public final class Sglu implements ChannelMixer {
 
     /** product = φ(a) ⊙ b. */
     private void gate() {
+        backend.product().forward(activated(), saved.b, scratch.product);
+    }
+
+    /** φ(a): a itself, or in the place of the product. */
+    private Tensor activated() {
         if (activation == ActivationFunction.IDENTITY) {
-            backend.product().forward(saved.a, saved.b, scratch.product);
-        } else {
-            backend.activation().forward(activation, saved.a3, scratch.product3);
-            backend.product().forward(scratch.product, saved.b, scratch.product);
+            return saved.a;
         }
+        backend.activation().forward(activation, saved.a3, scratch.product3);
+        return scratch.product;
     }
 
     /** The output projection; the residual is added on one rank only, since the ranks' results are summed. */
