@@ -25,6 +25,10 @@ final class LayoutOptions {
             + "different rows; default ${DEFAULT-VALUE}", defaultValue = "1")
     private int tensor;
 
+    @Option(names = "--sp", paramLabel = "N", description = "processes that hold consecutive parts of each sequence, "
+            + "for long ones; default ${DEFAULT-VALUE}", defaultValue = "1")
+    private int sequence;
+
     @Option(names = "--sharding", paramLabel = "WHAT",
             description = "what those that read different rows share: none, zero1 (the optimizer's state), full (weights and "
                     + "gradients too); default ${DEFAULT-VALUE}",
@@ -35,15 +39,19 @@ final class LayoutOptions {
         return sharding.mode;
     }
 
-    /** @throws IllegalArgumentException if the ranks do not divide by those of a tensor group */
+    /** @throws IllegalArgumentException if the ranks do not divide by those of a tensor and a sequence group */
     Layout of(Job job) {
         if (tensor < 1 || job.size() % tensor != 0) {
             throw new IllegalArgumentException("--tp %d does not divide the %d ranks".formatted(tensor, job.size()));
+        }
+        if (sequence < 1 || job.size() / tensor % sequence != 0) {
+            throw new IllegalArgumentException("--sp %d does not divide the %d ranks%s".formatted(sequence,
+                    job.size(), tensor == 1 ? "" : " by --tp " + tensor));
         }
         if (job.size() > 1 && (tensor > 1 || sharding != Sharding.NONE)) {
             throw new IllegalArgumentException(
                     "ranks that each hold a part cannot save yet: leave out --tp and --sharding");
         }
-        return new Layout(job.size() / tensor, tensor);
+        return new Layout(job.size() / tensor / sequence, sequence, tensor);
     }
 }

@@ -44,7 +44,7 @@ final class TrainCommand implements Callable<Integer> {
     private static final long DEFAULT_STEPS = 2_200;
     /** What may be said about a run that goes on; its settings decide everything else. */
     private static final Set<String> RESUME_OPTIONS = Set.of("--resume", "--steps", "--backend", "--dtype",
-            "--threads", "--recompute", "--ranks", "--tp", "--sharding");
+            "--threads", "--recompute", "--ranks", "--tp", "--sp", "--sharding");
 
     @Spec
     private CommandSpec spec;

@@ -4,10 +4,12 @@ package org.transnormer.parallel;
  * A rank's place in a {@link Layout}, and its communicators. SPEC section 7.
  *
  * @param world all ranks
- * @param data the ranks that read different data and hold the same part of each layer
- * @param tensor the ranks that read the same data and hold the other parts
+ * @param data the ranks that read different data, which are other rows or other parts of the same, and hold the same part
+ *     of each layer: those that gradients are summed over
+ * @param sequence those of them that hold the parts of the same rows, in the order of the parts
+ * @param tensor the ranks that read the same data and hold the other parts of each layer
  */
-public record Mesh(Layout layout, Communicator world, Communicator data, Communicator tensor) {
+public record Mesh(Layout layout, Communicator world, Communicator data, Communicator sequence, Communicator tensor) {
 
     /** One process that does everything. */
     public static Mesh single() {
@@ -25,8 +27,12 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
             throw new IllegalArgumentException("%s is %d ranks, and there are %d".formatted(layout, layout.size(),
                     world.size()));
         }
-        return new Mesh(layout, world, group(world, layout.data(), layout.tensorRank(world.rank())),
-                group(world, layout.tensor(), layout.dataRank(world.rank())));
+        int rank = world.rank();
+        int tensorRank = layout.tensorRank(rank);
+        Communicator data = group(world, layout.readers(), tensorRank);
+        Communicator sequence = layout.data() == 1 ? data
+                : group(world, layout.sequence(), layout.dataRank(rank) * layout.tensor() + tensorRank);
+        return new Mesh(layout, world, data, sequence, group(world, layout.tensor(), layout.readerRank(rank)));
     }
 
     private static Communicator group(Communicator world, int size, int number) {
@@ -38,7 +44,8 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
 
     /** The place of a rank of which only the memory is planned: it exchanges nothing. */
     public static Mesh planned(Layout layout, int rank) {
-        return new Mesh(layout, planned(rank, layout.size()), planned(layout.dataRank(rank), layout.data()),
+        return new Mesh(layout, planned(rank, layout.size()), planned(layout.readerRank(rank), layout.readers()),
+                planned(layout.sequenceRank(rank), layout.sequence()),
                 planned(layout.tensorRank(rank), layout.tensor()));
     }
 

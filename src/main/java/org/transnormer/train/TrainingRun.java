@@ -13,6 +13,7 @@ import org.transnormer.model.ShardTable;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.Layout;
 import org.transnormer.parallel.Mesh;
 
 /**
@@ -44,10 +45,14 @@ public final class TrainingRun {
     public TrainingRun(Backend backend, Mesh mesh, DataParallel.Mode mode, ModelConfig config, TrainSettings settings,
             TokenDataset train, TokenDataset heldOut, Recompute recompute) {
         config.checkSequence(settings.length());
-        int rows = rows(settings, mesh.data().size());
+        Layout layout = mesh.layout();
+        if (layout.sequence() > 1) {
+            throw new IllegalArgumentException("parts of a sequence cannot be trained yet: leave out --sp");
+        }
+        int rows = rows(settings, layout.data());
         Communicator tensor = mesh.tensor();
-        batches = new TrainingBatches(train, rows, settings.length(), settings.seed(), mesh.data().rank(),
-                mesh.data().size());
+        batches = new TrainingBatches(train, rows, settings.length(), settings.seed(),
+                layout.dataRank(mesh.world().rank()), layout.data());
         EvaluationBatches windows = Evaluation.batches(config, heldOut, rows, settings.length());
         weights = new Weights(config, backend.precision(), backend.memory(), true,
                 new ShardTable(config, tensor.rank(), tensor.size()), DataParallel.of(mode, mesh.data()));

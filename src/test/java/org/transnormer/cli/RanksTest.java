@@ -59,7 +59,8 @@ class RanksTest {
         assertThat(job.status(0)).isEqualTo(143);
         assertThat(ranks).noneMatch(ProcessHandle::isAlive);
         assertThat(job.errors()).isEmpty();
-        assertThat(job.said(0)).contains("ranks: 2, data 2 x tensor 1", "go on with: tnl train --resume " + stopped)
+        assertThat(job.said(0))
+                .contains("ranks: 2, data 2 x sequence 1 x tensor 1", "go on with: tnl train --resume " + stopped)
                 .containsOnlyOnce("model: ");
         long step = Long.parseLong(job.said(0).replaceFirst("(?s).*stopped after step (\\d+);.*", "$1"));
 

@@ -16,10 +16,10 @@ class MeshTest {
     private static final Duration LONG = Duration.ofSeconds(60);
 
     /** Sums of the ranks' numbers over each group, several times: groups do not disturb each other. */
-    @Property(tries = 12)
+    @Property(tries = 20)
     void eachGroupExchangesWithItself(@ForAll @IntRange(min = 1, max = 4) int data,
-            @ForAll @IntRange(min = 1, max = 3) int tensor) {
-        Layout layout = new Layout(data, tensor);
+            @ForAll @IntRange(min = 1, max = 3) int sequence, @ForAll @IntRange(min = 1, max = 3) int tensor) {
+        Layout layout = new Layout(data, sequence, tensor);
         if (layout.size() == 1) {
             assertThat(Mesh.of(layout, Communicator.single())).isEqualTo(Mesh.single());
             return;
@@ -27,15 +27,20 @@ class MeshTest {
         InProcess.run(layout.size(), LONG, world -> {
             Mesh mesh = Mesh.of(layout, world);
             int rank = world.rank();
-            int dataRank = rank / tensor;
+            int reader = rank / tensor;
             int tensorRank = rank % tensor;
-            assertThat(mesh.data().rank()).isEqualTo(dataRank).isEqualTo(layout.dataRank(rank));
+            int part = reader % sequence;
+            assertThat(mesh.data().rank()).isEqualTo(reader).isEqualTo(layout.readerRank(rank));
+            assertThat(mesh.sequence().rank()).isEqualTo(part).isEqualTo(layout.sequenceRank(rank));
+            assertThat(layout.dataRank(rank)).isEqualTo(reader / sequence);
             assertThat(mesh.tensor().rank()).isEqualTo(tensorRank).isEqualTo(layout.tensorRank(rank));
             for (int round = 0; round < 5; round++) {
                 assertThat(sum(mesh.tensor(), rank))
-                        .isEqualTo(IntStream.range(0, tensor).map(t -> dataRank * tensor + t).sum());
-                assertThat(sum(mesh.data(), rank))
-                        .isEqualTo(IntStream.range(0, data).map(d -> d * tensor + tensorRank).sum());
+                        .isEqualTo(IntStream.range(0, tensor).map(t -> reader * tensor + t).sum());
+                assertThat(sum(mesh.sequence(), rank)).isEqualTo(IntStream.range(0, sequence)
+                        .map(s -> (reader - part + s) * tensor + tensorRank).sum());
+                assertThat(sum(mesh.data(), rank)).isEqualTo(IntStream.range(0, data * sequence)
+                        .map(r -> r * tensor + tensorRank).sum());
             }
             assertThat(sum(world, rank)).isEqualTo(layout.size() * (layout.size() - 1) / 2.0);
         });
@@ -69,8 +74,9 @@ class MeshTest {
 
     @Example
     void aPlannedRankKnowsItsPlaceAndExchangesNothing() {
-        Mesh mesh = Mesh.planned(new Layout(4, 2), 5);
-        assertThat(mesh.data()).isEqualTo(new Communicator.Planned(2, 4));
+        Mesh mesh = Mesh.planned(new Layout(4, 3, 2), 15);
+        assertThat(mesh.data()).isEqualTo(new Communicator.Planned(7, 12));
+        assertThat(mesh.sequence()).isEqualTo(new Communicator.Planned(1, 3));
         assertThat(mesh.tensor()).isEqualTo(new Communicator.Planned(1, 2));
         assertThatThrownBy(() -> mesh.world().barrier()).isInstanceOf(IllegalStateException.class);
     }
@@ -78,7 +84,7 @@ class MeshTest {
     @Example
     void aLayoutHasAsManyRanksAsTheWorld() {
         assertThatThrownBy(() -> Mesh.of(new Layout(2, 2), new Communicator.Planned(0, 6)))
-                .hasMessage("data 2 x tensor 2 is 4 ranks, and there are 6");
+                .hasMessage("data 2 x sequence 1 x tensor 2 is 4 ranks, and there are 6");
         assertThatThrownBy(() -> new Layout(0, 2)).isInstanceOf(IllegalArgumentException.class);
     }
 }

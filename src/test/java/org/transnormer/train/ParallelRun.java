@@ -165,7 +165,7 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
         int each = readers / mesh.layout().data();
         batch.sequences().clear();
         for (int i = 0; i < each; i++) {
-            int reader = mesh.data().rank() * each + i;
+            int reader = mesh.layout().dataRank(mesh.world().rank()) * each + i;
             append(batch, new SplittableRandom(seed + 1000 * (number * readers + reader)), (long) i * tokens);
         }
         batch.countTargets(targets());
