@@ -11,12 +11,13 @@ final class RandomTokens implements BatchSource {
     private final long length;
     private final int vocabulary;
     /** Allocates nothing: what a step allocates is measured too. */
-    private final SplittableRandom random = new SplittableRandom(1);
+    private final SplittableRandom random;
 
-    RandomTokens(int rows, long length, int vocabulary) {
+    RandomTokens(int rows, long length, int vocabulary, long seed) {
         this.rows = rows;
         this.length = length;
         this.vocabulary = vocabulary;
+        random = new SplittableRandom(seed);
     }
 
     @Override

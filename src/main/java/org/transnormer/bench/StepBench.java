@@ -14,11 +14,15 @@ import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.ObservedBackend;
 import org.transnormer.backend.Precision;
 import org.transnormer.bench.GemmShape.Direction;
+import org.transnormer.model.DataParallel;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Recompute;
+import org.transnormer.model.ShardTable;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
 import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.Layout;
+import org.transnormer.parallel.Mesh;
 import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.train.Optimizer;
 import org.transnormer.train.Trainer;
@@ -27,19 +31,65 @@ import org.transnormer.train.Trainer;
  * A whole training step on random tokens: forward, backward, clipping, AdamW.
  *
  * @param config of the model
- * @param rows sequences of a step
+ * @param rows sequences of a step, on all ranks
  * @param length tokens of a sequence
  * @param recompute what the backward computes again
+ * @param layout of the ranks that take the step together
+ * @param mode what those of them share that read different rows
  */
-public record StepBench(ModelConfig config, int rows, long length, Recompute recompute) {
+public record StepBench(ModelConfig config, int rows, long length, Recompute recompute, Layout layout,
+        DataParallel.Mode mode) {
+
+    /** @throws IllegalArgumentException if the rows do not divide by the ranks that share them */
+    public StepBench {
+        if (rows < 1 || rows % layout.data() != 0) {
+            throw new IllegalArgumentException("--batch %d rows cannot be shared by %d ranks: give a multiple of %d"
+                    .formatted(rows, layout.data(), layout.data()));
+        }
+    }
+
+    /** A step of one process. */
+    public StepBench(ModelConfig config, int rows, long length, Recompute recompute) {
+        this(config, rows, length, recompute, new Layout(1, 1), DataParallel.Mode.REPLICATED);
+    }
+
+    /** The ranks of a step, seen from one of them. */
+    public interface Ranks {
+        /** One process. */
+        Ranks ALONE = new Ranks() {
+            @Override
+            public int rank() {
+                return 0;
+            }
+
+            @Override
+            public Mesh mesh(Layout layout, Backend backend) {
+                return Mesh.single();
+            }
+
+            @Override
+            public boolean agreed(boolean mine) {
+                return mine;
+            }
+        };
+
+        /** Number of this one. */
+        int rank();
+
+        /** Its place, on a backend that computes. All ranks call it. */
+        Mesh mesh(Layout layout, Backend backend);
+
+        /** What rank 0 gives. All ranks call it. */
+        boolean agreed(boolean mine);
+    }
 
     /**
      * What a step came to.
      *
      * @param step time of one step
      * @param allocated bytes on the Java heap per step, all threads
-     * @param plan tensors
-     * @param deviceBytes taken of a device, 0 without one
+     * @param plan tensors of this rank
+     * @param deviceBytes taken of this rank's device, 0 without one
      * @param peakFlops of the device by its data sheet, if it is known
      * @param untilFirst seconds from the start of this Java machine to the end of the first step
      */
@@ -79,7 +129,7 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
         return shapes;
     }
 
-    /** Floating-point operations of {@link #products}. */
+    /** Floating-point operations of {@link #products}, of all ranks together. */
     public double flops() {
         return products().stream().mapToDouble(GemmShape::flops).sum();
     }
@@ -99,13 +149,18 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
         return nanos;
     }
 
-    /** Times steps. */
+    /** Times steps of one process. */
     public Result run(BackendKind kind, Precision precision, int threads, double seconds) {
-        try (Backend backend = kind.open(precision, threads, plan(kind, precision, threads))) {
-            Trainer trainer = trainer(backend);
+        return run(kind, precision, threads, seconds, Ranks.ALONE);
+    }
+
+    /** Times steps. All ranks call it. */
+    public Result run(BackendKind kind, Precision precision, int threads, double seconds, Ranks ranks) {
+        try (Backend backend = kind.open(precision, threads, plan(kind, precision, threads, ranks.rank()))) {
+            Trainer trainer = trainer(backend, ranks.mesh(layout, backend));
             trainer.next();
             double untilFirst = ManagementFactory.getRuntimeMXBean().getUptime() / 1e3;
-            Timing timing = Timing.of(seconds, trainer::next);
+            Timing timing = Timing.of(seconds, trainer::next, ranks::agreed);
             double allocated = HeapAllocation.bytesPerCall(Math.clamp(timing.rounds(), 1, 20), trainer::next);
             return new Result(timing, allocated, backend.memory().plan(), backend.deviceBytes(),
                     backend.peakFlops(), untilFirst);
@@ -119,12 +174,12 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
         }
     }
 
-    /** Times every leaf call of some steps, in a run of its own; the most expensive first. */
+    /** Times every leaf call of some steps of one process, in a run of its own; the most expensive first. */
     public List<Part> profile(BackendKind kind, Precision precision, int threads, double seconds) {
         Map<String, Sum> sums = new TreeMap<>();
         long[] allocated = new long[1];
         List<Runnable> pending = new ArrayList<>();
-        try (Backend backend = new ObservedBackend(kind.open(precision, threads, plan(kind, precision, threads)),
+        try (Backend backend = new ObservedBackend(kind.open(precision, threads, plan(kind, precision, threads, 0)),
                 (component, method, arguments, elapsed) -> {
                     long heap = HeapAllocation.total() - allocated[0];
                     Work work = Work.of(component, method, arguments);
@@ -169,9 +224,9 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
         }
     }
 
-    private MemoryPlan plan(BackendKind kind, Precision precision, int threads) {
+    private MemoryPlan plan(BackendKind kind, Precision precision, int threads, int rank) {
         try (Backend backend = kind.plan(precision, threads)) {
-            parts(backend);
+            parts(backend, Mesh.planned(layout, rank));
             return backend.memory().plan();
         }
     }
@@ -181,20 +236,27 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
     }
 
     Trainer trainer(Backend backend) {
-        Parts parts = parts(backend);
+        return trainer(backend, Mesh.single());
+    }
+
+    private Trainer trainer(Backend backend, Mesh mesh) {
+        Parts parts = parts(backend, mesh);
         parts.weights().initialise(1);
         parts.optimizer().adoptWeights();
         return parts.trainer();
     }
 
-    private Parts parts(Backend backend) {
-        Weights weights = new Weights(config, backend.precision(), backend.memory(), true);
-        TransNormer model = new TransNormer(backend, Communicator.single(), config, weights, TransNormer.Mode.TRAINING,
-                rows * length, recompute);
-        Optimizer optimizer = new Optimizer(backend, Communicator.single(), weights,
+    private Parts parts(Backend backend, Mesh mesh) {
+        Communicator tensor = mesh.tensor();
+        int mine = rows / layout.data();
+        Weights weights = new Weights(config, backend.precision(), backend.memory(), true,
+                new ShardTable(config, tensor.rank(), tensor.size()), DataParallel.of(mode, mesh.data()));
+        TransNormer model = new TransNormer(backend, tensor, config, weights, TransNormer.Mode.TRAINING,
+                mine * length, recompute);
+        Optimizer optimizer = new Optimizer(backend, tensor, weights,
                 new AdamW.Constants(0.9, 0.95, 1e-8, 0.1), 1);
         Trainer trainer = new Trainer(backend, model, optimizer, new LearningRate.Constant(1e-4, 0),
-                new RandomTokens(rows, length, config.vocabulary()), 1);
+                new RandomTokens(mine, length, config.vocabulary(), mesh.data().rank()), 1);
         backend.commit();
         return new Parts(weights, optimizer, trainer);
     }

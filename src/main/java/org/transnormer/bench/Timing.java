@@ -5,6 +5,7 @@ import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.eclipse.collections.impl.list.mutable.primitive.DoubleArrayList;
 
 /**
@@ -31,15 +32,24 @@ public record Timing(double median, double best, int rounds, int warmUp) {
      * compiled nothing to speak of; that one counts, or the twentieth.
      */
     public static Timing of(double seconds, Runnable call) {
+        return of(seconds, call, again -> again);
+    }
+
+    /**
+     * The same, of a call that several processes make together.
+     *
+     * @param agreed what one of them, the same each time, says to the question whether to go on; all ask at the same points
+     */
+    static Timing of(double seconds, Runnable call, UnaryOperator<Boolean> agreed) {
         double best = Double.POSITIVE_INFINITY;
         int warmUp = 0;
         for (int spell = 1;; spell++) {
             long start = System.nanoTime();
             long compiled = COMPILER.getTotalCompilationTime();
-            double[] nanos = calls(seconds, call);
+            double[] nanos = calls(seconds, call, agreed);
             double compiling = (COMPILER.getTotalCompilationTime() - compiled) * 1e6 / (System.nanoTime() - start);
             double median = median(nanos);
-            if (median > STILL_FASTER * best && compiling < IDLE || spell == MOST_SPELLS) {
+            if (!agreed.apply((median <= STILL_FASTER * best || compiling >= IDLE) && spell < MOST_SPELLS)) {
                 return summary(nanos, warmUp);
             }
             best = Math.min(best, median);
@@ -93,16 +103,16 @@ public record Timing(double median, double best, int rounds, int warmUp) {
         return (double) (now - start) / calls;
     }
 
-    private static double[] calls(double seconds, Runnable call) {
+    private static double[] calls(double seconds, Runnable call, UnaryOperator<Boolean> agreed) {
         DoubleArrayList nanos = new DoubleArrayList();
         long start = System.nanoTime();
         long last = start;
-        while (nanos.size() < LEAST_ROUNDS || (last - start) / 1e9 < seconds) {
+        do {
             call.run();
             long now = System.nanoTime();
             nanos.add((double) (now - last));
             last = now;
-        }
+        } while (agreed.apply(nanos.size() < LEAST_ROUNDS || (last - start) / 1e9 < seconds));
         return nanos.toArray();
     }
 

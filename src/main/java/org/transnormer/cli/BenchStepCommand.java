@@ -1,10 +1,12 @@
 package org.transnormer.cli;
 
+import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.function.ToDoubleFunction;
+import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.bench.Ceilings;
@@ -12,7 +14,10 @@ import org.transnormer.bench.GemmBench;
 import org.transnormer.bench.ProcessMemory;
 import org.transnormer.bench.StepBench;
 import org.transnormer.bench.Timing;
+import org.transnormer.launch.Job;
 import org.transnormer.model.Recompute;
+import org.transnormer.parallel.Layout;
+import org.transnormer.parallel.Mesh;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -33,7 +38,8 @@ final class BenchStepCommand implements Callable<Integer> {
             description = "model shape: ${COMPLETION-CANDIDATES}; default ${DEFAULT-VALUE}", defaultValue = "peer-cpu")
     private String preset;
 
-    @Option(names = "--batch", paramLabel = "N", description = "sequences; default ${DEFAULT-VALUE}",
+    @Option(names = "--batch", paramLabel = "N",
+            description = "sequences, of all processes together; default ${DEFAULT-VALUE}",
             defaultValue = "4")
     private int batch;
 
@@ -61,9 +67,25 @@ final class BenchStepCommand implements Callable<Integer> {
     @Mixin
     private BenchOptions options;
 
+    @Mixin
+    private RankOptions ranks;
+
+    @Mixin
+    private LayoutOptions layout;
+
     @Override
-    public Integer call() {
-        StepBench bench = new StepBench(BenchOptions.config(preset, separateHead), batch, sequence, recompute);
+    public Integer call() throws IOException {
+        return ranks.startsOthers() ? ranks.start(spec, options.backend())
+                : ranks.work(spec, options.backend(), this::measure);
+    }
+
+    private int measure(Job job) {
+        if (profile && job.size() > 1) {
+            throw new IllegalArgumentException("--profile is of one process");
+        }
+        job.agree(spec.root().commandLine().getParseResult().originalArgs());
+        StepBench bench = new StepBench(BenchOptions.config(preset, separateHead), batch, sequence, recompute,
+                layout.of(job), layout.mode());
         BackendKind kind = options.backend().kind();
         Precision precision = options.backend().precision();
         int threads = options.backend().threads();
@@ -71,7 +93,10 @@ final class BenchStepCommand implements Callable<Integer> {
                 .set("parameters", bench.config().parameterCount()).set("vocabulary", bench.config().vocabulary())
                 .set("batch", batch).set("sequence", sequence)
                 .set("recompute", recompute.label());
-        StepBench.Result result = bench.run(kind, precision, threads, options.seconds());
+        if (job.size() > 1) {
+            report.set("layout", bench.layout()).set("sharding", layout.mode().label());
+        }
+        StepBench.Result result = bench.run(kind, precision, threads, options.seconds(), ranks(job));
         double peak = ProcessMemory.peak().orElse(0);
         time(report, result.step());
         report.figure("s from start to the first step", "%.2f", result.untilFirst());
@@ -94,6 +119,25 @@ final class BenchStepCommand implements Callable<Integer> {
         PrintWriter out = spec.commandLine().getOut();
         report.print(out, options.json());
         return ExitCode.OK;
+    }
+
+    private static StepBench.Ranks ranks(Job job) {
+        return new StepBench.Ranks() {
+            @Override
+            public int rank() {
+                return job.rank();
+            }
+
+            @Override
+            public Mesh mesh(Layout layout, Backend backend) {
+                return RankOptions.mesh(job, layout, backend);
+            }
+
+            @Override
+            public boolean agreed(boolean mine) {
+                return job.broadcast("whether to measure on", new byte[] {(byte) (mine ? 1 : 0)}, 0)[0] == 1;
+            }
+        };
     }
 
     private void time(BenchReport report, Timing step) {
@@ -120,7 +164,7 @@ final class BenchStepCommand implements Callable<Integer> {
     }
 
     private static void utilisation(BenchReport report, StepBench bench, StepBench.Result result) {
-        double rate = bench.flops() / result.step().median() * 1e9;
+        double rate = bench.flops() / bench.layout().size() / result.step().median() * 1e9;
         result.peakFlops().ifPresent(peak -> {
             report.figure("TFLOP/s of products", "%,.1f", rate / 1e12);
             report.figure("data sheet's TFLOP/s", "%,.1f", peak / 1e12);

@@ -1,21 +1,31 @@
 package org.transnormer.bench;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
+import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.transnormer.activation.ActivationFunction;
+import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.ObservedBackend;
 import org.transnormer.backend.Precision;
 import org.transnormer.bench.GemmShape.Direction;
 import org.transnormer.decay.DecaySchedule;
 import org.transnormer.decay.DecayTemperature;
+import org.transnormer.model.DataParallel;
 import org.transnormer.model.ModelConfig;
+import org.transnormer.model.Preset;
 import org.transnormer.model.Recompute;
+import org.transnormer.parallel.InProcess;
+import org.transnormer.parallel.Layout;
+import org.transnormer.parallel.Mesh;
 import org.transnormer.srmsnorm.NormType;
 import org.transnormer.tensor.DType;
+import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.train.Trainer;
 
@@ -74,6 +84,43 @@ class StepBenchTest {
         assertThat(calls(parts, "LightningAttention.backward")).isEqualTo(2);
         assertThat(calls(parts, "AdamW.step")).isPositive();
         assertThat(calls(parts, "Linear.reserve")).isZero();
+    }
+
+    /** Each would stop at another time by its own clock, and all wait for the one that goes on. */
+    @Test
+    void ranksTimeTheSameSteps() {
+        Layout layout = new Layout(2, 2);
+        StepBench bench = new StepBench(Preset.NANO.config(64, 0, 1, 2), 4, 7, Recompute.FULL, layout,
+                DataParallel.Mode.FULLY_SHARDED);
+        StepBench.Result[] results = new StepBench.Result[layout.size()];
+        InProcess.run(layout.size(), Duration.ofSeconds(60), world -> results[world.rank()] = bench.run(
+                BackendKind.SCALAR, Precision.F32, 1, 0.01 * (1 + world.rank()), new StepBench.Ranks() {
+                    @Override
+                    public int rank() {
+                        return world.rank();
+                    }
+
+                    @Override
+                    public Mesh mesh(Layout place, Backend backend) {
+                        return Mesh.of(place, world);
+                    }
+
+                    @Override
+                    public boolean agreed(boolean mine) {
+                        try (HostMemory memory = new HostMemory()) {
+                            Tensor answer = memory.allocate(MemoryKind.DATA, "answer", DType.I32, 1);
+                            answer.setInt(0, mine ? 1 : 0);
+                            world.broadcast(answer, 0);
+                            return answer.getInt(0) == 1;
+                        }
+                    }
+                }));
+        assertThat(results).extracting(result -> result.step().rounds()).containsOnly(results[0].step().rounds());
+        assertThat(results[1].plan().total()).isLessThan(
+                new StepBench(bench.config(), 4, 7, Recompute.FULL).run(BackendKind.SCALAR, Precision.F32, 1, 0.01)
+                        .plan().total());
+        assertThatThrownBy(() -> new StepBench(CONFIG, 3, 7, Recompute.NONE, layout, DataParallel.Mode.ZERO1))
+                .hasMessageContainingAll("--batch 3", "2 ranks");
     }
 
     private static double calls(List<StepBench.Part> parts, String call) {
