@@ -41,6 +41,8 @@ public final class CudaBackend implements Backend {
     /** All that are used, so that they are compiled side by side. */
     private static final List<String> SOURCES = List.of("activation", "adamw", "embedding", "layernorm", "lightning",
             "lightning_tensor", "linear", "linear_few", "loss", "lrpe", "product", "rmsnorm", "srmsnorm", "tensor");
+    private static final List<String> HOPPER_SOURCES = List.of("lightning_hopper_forward", "lightning_hopper_backward",
+            "lightning_hopper_segments");
 
     private final Precision precision;
     private final Gpu gpu;
@@ -90,7 +92,7 @@ public final class CudaBackend implements Backend {
     private static List<String> sources(Gpu gpu) {
         List<String> sources = new ArrayList<>(SOURCES);
         if (gpu.device().isHopper()) {
-            sources.add("lightning_hopper");
+            sources.addAll(HOPPER_SOURCES);
         }
         return sources;
     }

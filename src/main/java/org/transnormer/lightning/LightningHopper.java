@@ -24,7 +24,10 @@ import org.transnormer.tensor.Workspace;
  * infinity reaches all of its chunk of 64 tokens, earlier ones too.
  */
 final class LightningHopper {
-    private static final String STEM = "lightning_hopper";
+    private static final String KERNELS = "lightning_hopper";
+    private static final String FORWARD = KERNELS + "_forward";
+    private static final String BACKWARD = KERNELS + "_backward";
+    private static final String SEGMENTS = KERNELS + "_segments";
     private static final int CHANNELS = 128;
     private static final int CHUNK = 64;
     private static final int MOST_SEQUENCES = 65_535;
@@ -72,24 +75,24 @@ final class LightningHopper {
         kMap = new TensorMap(gpu.context());
         vMap = new TensorMap(gpu.context());
         doutMap = new TensorMap(gpu.context());
-        forward = launch("forward_bf16", 512, FORWARD_BYTES, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP,
+        forward = launch(FORWARD, "forward_bf16", 512, FORWARD_BYTES, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP,
                 POINTER, POINTER, POINTER, LONG, LONG, POINTER, POINTER, POINTER, POINTER,
                 POINTER, POINTER, POINTER, LONG, LONG, POINTER, INT, INT, INT, INT);
-        queries = launch("queries_bf16", 512, QUERIES_BYTES, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP,
+        queries = launch(BACKWARD, "queries_bf16", 512, QUERIES_BYTES, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP,
                 POINTER, POINTER, POINTER, LONG, LONG, POINTER, POINTER, POINTER, POINTER,
                 POINTER, POINTER, POINTER, LONG, LONG, POINTER, LONG, LONG, INT, INT, INT, INT);
-        keys = launch("keys_bf16", 512, KEYS_BYTES, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP,
+        keys = launch(BACKWARD, "keys_bf16", 512, KEYS_BYTES, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP,
                 POINTER, POINTER, POINTER, LONG, LONG, POINTER, POINTER, POINTER, POINTER,
                 POINTER, POINTER, POINTER, LONG, LONG, POINTER, POINTER, LONG, LONG, POINTER, INT, INT, INT, INT);
-        totals = launch("totals_bf16", 384, TOTALS_BYTES, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP,
+        totals = launch(SEGMENTS, "totals_bf16", 384, TOTALS_BYTES, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP, TENSOR_MAP,
                 POINTER, POINTER, POINTER, LONG, LONG, POINTER, POINTER, POINTER,
                 POINTER, LONG, LONG, POINTER, POINTER, INT, INT, INT, INT);
-        scan = gpu.launch(STEM, STEM + "_scan_f32", POINTER, POINTER, POINTER, POINTER, POINTER, INT, INT, INT, INT)
-                .block(SCAN_THREADS);
+        scan = gpu.launch(SEGMENTS, KERNELS + "_scan_f32", POINTER, POINTER, POINTER, POINTER, POINTER, INT, INT, INT,
+                INT).block(SCAN_THREADS);
     }
 
-    private Launch launch(String kernel, int threads, int sharedBytes, ArgumentType... types) {
-        return Launch.of(gpu.context(), gpu.kernel(STEM, STEM + "_" + kernel, types).allowSharedBytes(sharedBytes))
+    private Launch launch(String stem, String kernel, int threads, int sharedBytes, ArgumentType... types) {
+        return Launch.of(gpu.context(), gpu.kernel(stem, KERNELS + "_" + kernel, types).allowSharedBytes(sharedBytes))
                 .block(threads).sharedBytes(sharedBytes);
     }
 

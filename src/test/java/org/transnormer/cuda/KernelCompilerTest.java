@@ -42,7 +42,7 @@ class KernelCompilerTest {
     @ParameterizedTest
     @MethodSource("sources")
     void everyKernelCompilesWithNoToolkitHeaders(String stem) {
-        if (!stem.endsWith("_hopper")) {
+        if (!stem.contains("_hopper")) {
             assertThat(KernelCompiler.compile(KernelSource.resource(stem), List.of(), "sm_80")).isNotEmpty();
         }
         assertThat(KernelCompiler.compile(KernelSource.resource(stem), List.of(), "sm_90a")).isNotEmpty();

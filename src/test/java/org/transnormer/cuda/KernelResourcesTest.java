@@ -172,7 +172,7 @@ class KernelResourcesTest {
         Files.createDirectories(KEPT);
         List<Callable<SortedMap<String, Resources>>> tasks = new ArrayList<>();
         for (String stem : stems) {
-            for (String architecture : stem.endsWith("_hopper") ? List.of("90a") : List.of("80", "90a")) {
+            for (String architecture : stem.contains("_hopper") ? List.of("90a") : List.of("80", "90a")) {
                 tasks.add(() -> parse("sm_" + architecture, log(stem, architecture, version)));
             }
         }
