@@ -17,7 +17,7 @@ public interface BatchSource {
     /** Most sequences a batch can have. */
     int maxSequences();
 
-    /** State slots that the sequences refer to, 0 to slots() - 1; 0 if no state is carried from batch to batch. */
+    /** State slots that the sequences refer to, 0 to slots() - 1; 0 if each of them starts and ends in its batch. */
     int slots();
 
     /**

@@ -16,7 +16,10 @@ import org.transnormer.tensor.Tensor;
  * with a slot and start 0 begins a document: its slot must be zeroed first. A document of one window has no slot.
  * </ul>
  *
- * A batch has room for {@code rows} windows. First, each slot in use takes the next window of its document; then the
+ * Windows may also be carried in pieces, where a batch has no room for whole ones: a document then starts anew, from
+ * position 0 with a zero state, after each window.
+ *
+ * <p>A batch has room for {@code rows} windows. First, each slot in use takes the next window of its document; then the
  * next documents follow: one that fits into a window as a whole, where there is room; a longer one where there is a
  * free slot and room for a full window. Where the next document does not go in, padding ends the batch.
  */
@@ -27,12 +30,13 @@ public final class EvaluationBatches implements BatchSource {
     private final int rows;
     private final long length;
     private final boolean carry;
+    private final long window;
     private final int[] documentOfSlot;
     private final long[] doneOfSlot;
     private final boolean[] taken;
     private int nextDocument;
 
-    private EvaluationBatches(TokenDataset data, int rows, long length, boolean carry) {
+    private EvaluationBatches(TokenDataset data, int rows, long length, boolean carry, long window) {
         if (rows < 1 || length < 1) {
             throw new IllegalArgumentException("need at least 1 row of 1 token, not %d of %d".formatted(rows, length));
         }
@@ -40,6 +44,7 @@ public final class EvaluationBatches implements BatchSource {
         this.rows = rows;
         this.length = length;
         this.carry = carry;
+        this.window = window;
         documentOfSlot = new int[rows];
         doneOfSlot = new long[rows];
         taken = new boolean[rows];
@@ -48,12 +53,22 @@ public final class EvaluationBatches implements BatchSource {
 
     /** Windows that know nothing of each other. */
     public static EvaluationBatches windows(TokenDataset data, int rows, long length) {
-        return new EvaluationBatches(data, rows, length, false);
+        return new EvaluationBatches(data, rows, length, false, length);
     }
 
     /** Windows that carry the state on; needs {@code rows} slots. */
     public static EvaluationBatches carried(TokenDataset data, int rows, long length) {
-        return new EvaluationBatches(data, rows, length, true);
+        return new EvaluationBatches(data, rows, length, true, Long.MAX_VALUE);
+    }
+
+    /**
+     * Windows that know nothing of each other, each in pieces that carry the state on; needs {@code rows} slots.
+     *
+     * @param length tokens of a piece
+     * @param pieces of a window
+     */
+    public static EvaluationBatches pieces(TokenDataset data, int rows, long length, int pieces) {
+        return new EvaluationBatches(data, rows, length, true, Math.multiplyExact(length, pieces));
     }
 
     /** Begins again. */
@@ -118,7 +133,7 @@ public final class EvaluationBatches implements BatchSource {
         long done = doneOfSlot[slot];
         long count = Math.min(length, data.pairs(document) - done);
         data.copy(document, done, count, ids, targets, at);
-        sequences.add(count, carry ? done : 0, carry ? slot : Sequences.NO_SLOT);
+        sequences.add(count, carry ? done % window : 0, carry ? slot : Sequences.NO_SLOT);
         doneOfSlot[slot] = done + count;
         if (done + count == data.pairs(document)) {
             documentOfSlot[slot] = FREE;

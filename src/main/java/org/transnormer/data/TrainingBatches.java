@@ -1,6 +1,7 @@
 package org.transnormer.data;
 
 import org.transnormer.InputException;
+import org.transnormer.lightning.Border;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.random.Permutation;
 import org.transnormer.random.Purpose;
@@ -23,10 +24,13 @@ import org.transnormer.tensor.Tensor;
  *
  * <p>Of several ranks that read different data, N with B rows each take the rows of one that has N B: rank r the rows
  * r, r + N, … of them. The position is that of all together, so a run goes on with any number of ranks.
+ *
+ * <p>Of ranks that hold parts of the same rows, part j of P is pairs j T / P … (j + 1) T / P - 1 of each row. Of a sequence
+ * that lies on both sides of a border each has its tokens, with their positions in it, and a slot of the {@link Border}.
  */
 public final class TrainingBatches implements BatchSource {
     private final TokenDataset data;
-    private final int rows;
+    private final Border border;
     private final long length;
     private final long seed;
     private final int rank;
@@ -55,18 +59,35 @@ public final class TrainingBatches implements BatchSource {
      * @throws InputException if the data do not fill one row
      */
     public TrainingBatches(TokenDataset data, int rows, long length, long seed, int rank, int ranks) {
+        this(data, Border.none(rows), length, seed, rank, ranks);
+    }
+
+    /**
+     * The batches of one of several ranks that hold parts of rows.
+     *
+     * @param border rows of a batch of this rank, and which part of them it holds
+     * @param length tokens of a row, T
+     * @param rank among those that read different rows, 0 to ranks - 1
+     * @throws InputException if the data do not fill one row
+     * @throws IllegalArgumentException if a row cannot be cut into equal parts
+     */
+    public TrainingBatches(TokenDataset data, Border border, long length, long seed, int rank, int ranks) {
         if (rank < 0 || rank >= ranks) {
             throw new IllegalArgumentException("there is no rank %d of %d".formatted(rank, ranks));
         }
-        if (rows < 1 || length < 1) {
-            throw new IllegalArgumentException("need at least 1 row of 1 token, not %d of %d".formatted(rows, length));
+        if (length < 1) {
+            throw new IllegalArgumentException("a row needs at least 1 token, not " + length);
+        }
+        if (length % border.parts() != 0) {
+            throw new IllegalArgumentException("a row of %,d tokens has no %d equal parts: give a multiple of %d"
+                    .formatted(length, border.parts(), border.parts()));
         }
         if (data.pairs() < length) {
             throw new InputException("training data", "%,d tokens do not fill one row of %,d".formatted(data.pairs(),
                     length), "give more text or a smaller sequence length");
         }
         this.data = data;
-        this.rows = rows;
+        this.border = border;
         this.length = length;
         this.seed = seed;
         this.rank = rank;
@@ -76,17 +97,22 @@ public final class TrainingBatches implements BatchSource {
 
     @Override
     public long tokens() {
-        return rows * length;
+        return border.rows() * part();
     }
 
     @Override
     public int maxSequences() {
-        return Math.toIntExact(rows * Math.min(length, 2 + length / data.shortest()));
+        return Math.toIntExact(border.rows() * Math.min(part(), 2 + part() / data.shortest()));
     }
 
     @Override
     public int slots() {
-        return 0;
+        return border.slots();
+    }
+
+    /** Tokens of a row that are this rank's. */
+    private long part() {
+        return length / border.parts();
     }
 
     /** Rows taken by all ranks since the first epoch began. */
@@ -111,22 +137,30 @@ public final class TrainingBatches implements BatchSource {
     public long next(Tensor ids, Tensor targets, Sequences sequences) {
         Batches.check(this, ids, targets);
         sequences.clear();
-        for (int row = 0; row < rows; row++) {
-            fill(position + rank + (long) row * ranks, row * length, ids, targets, sequences);
+        for (int row = 0; row < border.rows(); row++) {
+            fill(row, position + rank + (long) row * ranks, ids, targets, sequences);
         }
-        position += (long) rows * ranks;
+        position += (long) border.rows() * ranks;
         return tokens();
     }
 
-    private void fill(long row, long at, Tensor ids, Tensor targets, Sequences sequences) {
-        enter(row / rowsPerEpoch);
-        long pair = (phase + order.get(row % rowsPerEpoch) * length) % data.pairs();
+    /** @param number of the row since the first epoch began */
+    private void fill(int row, long number, Tensor ids, Tensor targets, Sequences sequences) {
+        enter(number / rowsPerEpoch);
+        long first = border.part() * part();
+        long end = first + part();
+        long at = row * part() - first;
+        long pair = (phase + order.get(number % rowsPerEpoch) * length) % data.pairs();
         int document = data.documentOf(pair);
         long from = pair - data.firstPair(document);
-        for (long done = 0; done < length;) {
+        for (long done = 0; done < end;) {
             long count = Math.min(length - done, data.pairs(document) - from);
-            data.copy(document, from, count, ids, targets, at + done);
-            sequences.add(count, 0, Sequences.NO_SLOT);
+            long mine = Math.max(done, first);
+            long others = Math.min(done + count, end);
+            if (mine < others) {
+                data.copy(document, from + mine - done, others - mine, ids, targets, at + mine);
+                sequences.add(others - mine, mine - done, border.slot(row, done < first, done + count > end));
+            }
             done += count;
             document = document + 1 == data.documents() ? 0 : document + 1;
             from = 0;

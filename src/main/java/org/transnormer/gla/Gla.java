@@ -105,20 +105,20 @@ public final class Gla implements TokenMixer {
     }
 
     @Override
-    public void forward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor last, Tensor y, Trace trace,
+    public void forward(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Tensor y, Trace trace,
             String name) {
         saved.bind(x.dim(0));
         scratch.bind(x.dim(0));
         if (gradients == null && !trace.active()) {
-            infer(x, sequences, mask, initial, last, y);
+            infer(x, sequences, mask, states, y);
             return;
         }
         tokenNorm.forward(x, saved.tokenStatistics, null, scratch.normed);
         backend.linear().forward(scratch.normed, parameters.qkvu(), parameters.qkvuBias(), null, saved.qkvu);
         if (trace.composed()) {
-            attendByParts(sequences, mask, initial, last, trace, name);
+            attendByParts(sequences, mask, states, trace, name);
         } else {
-            attend(sequences, mask, initial, last);
+            attend(sequences, mask, states);
         }
         if (trace.active()) {
             trace.record(name + ".token_norm", scratch.normed);
@@ -142,23 +142,23 @@ public final class Gla implements TokenMixer {
     }
 
     /** The forward where nothing is kept for a backward: norms are left to the projections that read them. */
-    private void infer(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor last, Tensor y) {
+    private void infer(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Tensor y) {
         boolean first = communicator.rank() == 0;
         backend.linear().normed(tokenNorm, x, saved.tokenStatistics, null, scratch.normed, parameters.qkvu(),
                 parameters.qkvuBias(), null, saved.qkvu);
-        attend(sequences, mask, initial, last);
+        attend(sequences, mask, states);
         backend.linear().normed(outputNorm, saved.attention, saved.outputStatistics, saved.u, scratch.gated,
                 parameters.out(), first ? parameters.outBias() : null, first ? x : null, y);
         communicator.allReduceSum(y);
     }
 
     @Override
-    public void backward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor dy, Tensor dx,
+    public void backward(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Tensor dy, Tensor dx,
             boolean accumulate) {
         saved.bind(x.dim(0));
         scratch.bind(x.dim(0));
         if (recomputesAttention) {
-            attend(sequences, mask, initial, null);
+            attend(sequences, mask, states.again());
         }
         outputNorm.reapply(saved.attention, saved.outputStatistics, saved.u, scratch.gated);
         backend.linear().backwardWeight(scratch.gated, dy, gradients.out(), gradients.outBias(), accumulate);
@@ -166,8 +166,10 @@ public final class Gla implements TokenMixer {
         outputNorm.backward(saved.attention, saved.outputStatistics, saved.u, scratch.dattention, scratch.sums, null,
                 scratch.dattention, scratch.du);
         backend.attention().backward(saved.q, saved.k, saved.v, settings.activation(), parameters.theta(), rates,
-                sequences, mask, initial, scratch.dattentionHeads, null, scratch.dq, scratch.dk, scratch.dv,
-                gradients.theta(), null);
+                sequences, mask, states.initial(), scratch.dattentionHeads, states.arriveGradient(sequences),
+                scratch.dq,
+                scratch.dk, scratch.dv, gradients.theta(), states.initialGradient());
+        states.leaveGradient(sequences);
         tokenNorm.reapply(x, saved.tokenStatistics, null, scratch.normed);
         backend.linear().backwardWeight(scratch.normed, scratch.dqkvu, gradients.qkvu(), gradients.qkvuBias(),
                 accumulate);
@@ -176,17 +178,19 @@ public final class Gla implements TokenMixer {
         tokenNorm.backward(x, saved.tokenStatistics, null, scratch.normed, scratch.sums, dy, dx, null);
     }
 
-    private void attend(Sequences sequences, Tensor mask, Tensor initial, Tensor last) {
+    private void attend(Sequences sequences, Tensor mask, LayerStates states) {
         backend.attention().forward(saved.q, saved.k, saved.v, settings.activation(), parameters.theta(), rates,
-                sequences, mask, initial, saved.attentionHeads, last);
+                sequences, mask, states.arrive(sequences), saved.attentionHeads, states.last());
+        states.leave(sequences);
     }
 
     /** The attention out of its parts, in memory of their own: for a trace that wants to see what a fused twin does not write. */
-    private void attendByParts(Sequences sequences, Tensor mask, Tensor initial, Tensor last, Trace trace,
-            String name) {
+    private void attendByParts(Sequences sequences, Tensor mask, LayerStates states, Trace trace, String name) {
         Tensor q = feature(saved.q, sequences, trace, name + ".lrpe_q");
         Tensor k = feature(saved.k, sequences, trace, name + ".lrpe_k");
-        backend.lightning().forward(q, k, saved.v, rates, sequences, mask, initial, saved.attentionHeads, last);
+        backend.lightning().forward(q, k, saved.v, rates, sequences, mask, states.arrive(sequences),
+                saved.attentionHeads, states.last());
+        states.leave(sequences);
     }
 
     /** LRPE(φ(x)), or φ(x) in layers without LRPE. */

@@ -15,22 +15,22 @@ public sealed interface TokenMixer permits Gla {
      *
      * @param x (T, d), unchanged until the backward is done
      * @param mask (T) I32 value mask, or null
-     * @param initial state before each sequence, by slot, or null: see {@link #stateShape}
-     * @param last receives the state after each sequence, by slot, or null; may be initial
+     * @param states before and after each sequence, of {@link #stateShape}
      * @param y (T, d)
      * @param name prefix of the names given to the trace
      */
-    void forward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor last, Tensor y, Trace trace,
-            String name);
+    void forward(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Tensor y, Trace trace, String name);
 
     /**
      * Parameter gradients, and dx = dy + the gradient through the mixer.
      *
+     * @param states those of the forward
      * @param dy (T, d)
      * @param dx (T, d); may be dy
      * @param accumulate whether to add to the gradients of the matrices or to overwrite them
      */
-    void backward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor dy, Tensor dx, boolean accumulate);
+    void backward(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Tensor dy, Tensor dx,
+            boolean accumulate);
 
     /** Shape of the state of one sequence: (H, dk, dv). Fixed: it does not grow with the sequence. */
     long[] stateShape();

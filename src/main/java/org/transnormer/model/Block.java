@@ -1,5 +1,6 @@
 package org.transnormer.model;
 
+import org.transnormer.gla.LayerStates;
 import org.transnormer.gla.TokenMixer;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.sglu.ChannelMixer;
@@ -23,15 +24,15 @@ record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out, b
      *
      * @param x residual stream before the block, (T, d), unchanged until the backward is done
      * @param mask (T) I32 value mask, or null
-     * @param initial state before each sequence by slot, (slots, H, dk, dv), or null
-     * @param last receives the state after each sequence by slot, or null; may be initial
+     * @param states before and after each sequence, by slot, (slots, H, dk, dv)
      * @param name prefix of the names given to the trace
      */
-    Tensor forward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor last, Trace trace, String name) {
+    Tensor forward(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Trace trace, String name) {
         Tensor middle = mid.rows(x.dim(0));
         Tensor y = out.rows(x.dim(0));
-        tokens.forward(x, sequences, mask, initial, last, middle, trace, name);
+        tokens.forward(x, sequences, mask, states, middle, trace, name);
         channels.forward(middle, y, trace, name);
+        states.settle();
         if (trace.active()) {
             trace.record(name + ".out", y);
         }
@@ -42,15 +43,17 @@ record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out, b
      * Parameter gradients, and the gradient of x.
      *
      * @param x as in the forward, (T, d)
+     * @param states those of the forward
      * @param dstream gradient of the block's output, (T, d), replaced by that of x
      * @param accumulate whether to add to the gradients of the matrices or to overwrite them
      */
-    void backward(Tensor x, Sequences sequences, Tensor mask, Tensor initial, Tensor dstream, boolean accumulate) {
+    void backward(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Tensor dstream, boolean accumulate) {
         Tensor middle = mid.rows(x.dim(0));
         if (recomputesTokens) {
-            tokens.forward(x, sequences, mask, initial, null, middle, Trace.NONE, "");
+            tokens.forward(x, sequences, mask, states.again(), middle, Trace.NONE, "");
         }
         channels.backward(middle, dstream, dstream, accumulate);
-        tokens.backward(x, sequences, mask, initial, dstream, dstream, accumulate);
+        tokens.backward(x, sequences, mask, states, dstream, dstream, accumulate);
+        states.settle();
     }
 }

@@ -2,6 +2,7 @@ package org.transnormer.model;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.transnormer.gla.LayerStates;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
@@ -12,6 +13,7 @@ import org.transnormer.tensor.Tensor;
  */
 public final class DecodeState {
     private final List<Tensor> layers = new ArrayList<>();
+    private final List<LayerStates> states = new ArrayList<>();
     private final long[] positions;
 
     /** @param slots how many sequences it holds */
@@ -22,6 +24,7 @@ public final class DecodeState {
             layers.add(
                     memory.allocate(MemoryKind.STATES, "state." + layer, model.stateType(), slots, shape[0], shape[1],
                             shape[2]));
+            states.add(new LayerStates.Kept(layers.getLast(), layers.getLast()));
         }
     }
 
@@ -32,6 +35,11 @@ public final class DecodeState {
     /** (slots, H, dk, dv). */
     public Tensor layer(int layer) {
         return layers.get(layer);
+    }
+
+    /** {@link #layer} as what sequences start from and leave. */
+    LayerStates states(int layer) {
+        return states.get(layer);
     }
 
     /** Tokens that the sequence in this slot has had: the position of its next one. */

@@ -3,11 +3,16 @@ package org.transnormer.model;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.Precision;
 import org.transnormer.gla.Gla;
 import org.transnormer.gla.GlaBuffers;
+import org.transnormer.gla.LayerStates;
+import org.transnormer.gla.PassedStates;
 import org.transnormer.head.HeadLoss;
+import org.transnormer.lightning.Border;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.sglu.Sglu;
 import org.transnormer.sglu.SgluBuffers;
@@ -50,6 +55,7 @@ public final class TransNormer {
     private final Buffer embedded;
     private final InputEmbedding input;
     private final List<Block> blocks = new ArrayList<>();
+    private final List<LayerStates> states = new ArrayList<>();
     private final NormLayer finalNorm;
     private final Buffer finalStatistics;
     private final Buffer finalNormed;
@@ -65,14 +71,21 @@ public final class TransNormer {
         this(backend, communicator, config, weights, mode, maxTokens, Recompute.NONE);
     }
 
+    /** A model that reads whole sequences. */
+    public TransNormer(Backend backend, Communicator communicator, ModelConfig config, Weights weights, Mode mode,
+            long maxTokens, Recompute recompute) {
+        this(backend, communicator, config, weights, mode, maxTokens, recompute, SequenceParallel.single());
+    }
+
     /**
      * @param communicator the ranks that the weights are split over
      * @param maxTokens most tokens of one batch
      * @param recompute what the backward computes again; NONE outside training
+     * @param sequence the ranks that hold the other parts of the rows it is trained on
      * @throws org.transnormer.tensor.OutOfMemoryException if the buffers cannot be had
      */
     public TransNormer(Backend backend, Communicator communicator, ModelConfig config, Weights weights, Mode mode,
-            long maxTokens, Recompute recompute) {
+            long maxTokens, Recompute recompute, SequenceParallel sequence) {
         this.backend = backend;
         this.communicator = communicator;
         this.config = config;
@@ -88,6 +101,7 @@ public final class TransNormer {
         Precision precision = backend.precision();
         embedded = stream("embed");
         addBlocks(memory, precision, recompute);
+        addStates(memory, sequence);
         DType statistics = NormLayer.statisticsType(config.norm(), precision.accumulation());
         int columns = backend.norm(config.norm()).statistics();
         finalNorm = norm("model.final_norm", config.width(), Communicator.single());
@@ -139,6 +153,24 @@ public final class TransNormer {
         }
     }
 
+    /** Where sequences start and end that no {@link DecodeState} is given for. */
+    private void addStates(Memory memory, SequenceParallel sequence) {
+        Border border = sequence.border();
+        if (border.slots() == 0) {
+            blocks.forEach(_ -> states.add(LayerStates.NONE));
+            return;
+        }
+        long most = IntStream.range(0, blocks.size()).mapToLong(layer -> LongStream.of(stateShape(layer))
+                .reduce(1, Math::multiplyExact)).max().orElseThrow();
+        Tensor passing = PassedStates.passing(memory, stateType(), border, most);
+        for (int layer = 0; layer < blocks.size(); layer++) {
+            long[] shape = stateShape(layer);
+            states.add(new PassedStates(backend, sequence.beside(), border, "" + layer, Tensor.of(passing.name(),
+                    passing.dtype(), passing.storage(), passing.offset(), border.slots(), shape[0], shape[1],
+                    shape[2])));
+        }
+    }
+
     private Buffer stream(String name) {
         return Buffer.allocate(backend.memory(), MemoryKind.ACTIVATIONS, name, backend.precision().activations(),
                 maxTokens, config.width());
@@ -187,8 +219,9 @@ public final class TransNormer {
      * The hidden states that the head reads, (T, d), valid until the next forward; T is the number of tokens of the
      * batch, all its sequences one after the other.
      *
-     * @param state states before and, afterwards, behind each sequence of the batch, by slot; null: all start from zero
-     *     and none is kept
+     * @param state states before and, afterwards, behind each sequence of the batch, by slot; null: those with a slot of a
+     *     {@link Border} come from the ranks that hold the other parts of the rows and go on there, all others start from
+     *     zero, and none is kept
      * @param trace sees the embedding, each layer's tensors and the final norm, under the names of golden files (SPEC
      *     sections 4.1 and 6.5)
      */
@@ -199,8 +232,8 @@ public final class TransNormer {
         trace.record("embed", x);
         for (int layer = 0; layer < blocks.size(); layer++) {
             weights.enter(layer, layer + 1);
-            Tensor layerState = state == null ? null : state.layer(layer);
-            x = blocks.get(layer).forward(x, batch.sequences(), batch.mask(), layerState, layerState, trace,
+            x = blocks.get(layer).forward(x, batch.sequences(), batch.mask(),
+                    state == null ? states.get(layer) : state.states(layer), trace,
                     trace.active() ? "layers." + layer : "");
         }
         Tensor hidden = finalNormed.rows(tokens);
@@ -250,7 +283,7 @@ public final class TransNormer {
             Tensor input = layer == 0 ? embedded.rows(tokens) : blocks.get(layer - 1).out().rows(tokens);
             weights.enter(layer, layer - 1);
             sums.before(layer, accumulate);
-            blocks.get(layer).backward(input, batch.sequences(), batch.mask(), null, dx, accumulate);
+            blocks.get(layer).backward(input, batch.sequences(), batch.mask(), states.get(layer), dx, accumulate);
             sums.after(layer, last);
         }
         trace.record("embed", dx);

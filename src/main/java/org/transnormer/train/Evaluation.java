@@ -50,6 +50,20 @@ public final class Evaluation {
      * @param length tokens of a window, at most those that the model has positions for
      */
     public static EvaluationBatches batches(ModelConfig config, TokenDataset data, int rows, long length) {
+        return batches(config, data, rows, length, 1);
+    }
+
+    /**
+     * The same where a batch has no room for whole windows.
+     *
+     * @param parts of a window that fit: 1 / parts of it
+     */
+    static EvaluationBatches batches(ModelConfig config, TokenDataset data, int rows, long length, int parts) {
+        if (parts > 1) {
+            return config.position() == ModelConfig.Position.ABSOLUTE
+                    ? EvaluationBatches.pieces(data, rows, length / parts, parts)
+                    : EvaluationBatches.carried(data, rows, length / parts);
+        }
         return config.position() == ModelConfig.Position.ABSOLUTE
                 ? EvaluationBatches.windows(data, rows, Math.min(length, config.maxSequence()))
                 : EvaluationBatches.carried(data, rows, length);

@@ -9,6 +9,7 @@ import org.transnormer.data.TrainingBatches;
 import org.transnormer.model.DataParallel;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Recompute;
+import org.transnormer.model.SequenceParallel;
 import org.transnormer.model.ShardTable;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
@@ -34,30 +35,29 @@ public final class TrainingRun {
     }
 
     /**
-     * A rank's part of a run. Every rank calls this. The settings are those of the whole run: the ranks of the data
-     * group share the rows of a micro-batch, so the layout changes no number but by rounding, and a run can go on under
+     * A rank's part of a run. Every rank calls this. The settings are those of the whole run: ranks share the rows of a
+     * micro-batch, and the tokens of a row, so the layout changes no number but by rounding, and a run can go on under
      * another.
      *
      * @param mesh this rank's place; {@link Mesh#planned} where only its memory is planned
-     * @throws IllegalArgumentException if the rows of a micro-batch do not divide by the ranks that share them, or the
-     *     model does not by those that each layer is split over
+     * @throws IllegalArgumentException if the rows of a micro-batch do not divide by the ranks that share them, a row by
+     *     those that hold its parts, or the model by those that each layer is split over
      */
     public TrainingRun(Backend backend, Mesh mesh, DataParallel.Mode mode, ModelConfig config, TrainSettings settings,
             TokenDataset train, TokenDataset heldOut, Recompute recompute) {
         config.checkSequence(settings.length());
         Layout layout = mesh.layout();
-        if (layout.sequence() > 1) {
-            throw new IllegalArgumentException("parts of a sequence cannot be trained yet: leave out --sp");
-        }
         int rows = rows(settings, layout.data());
+        long part = part(settings, layout.sequence());
         Communicator tensor = mesh.tensor();
-        batches = new TrainingBatches(train, rows, settings.length(), settings.seed(),
+        SequenceParallel sequence = SequenceParallel.of(mesh.sequence(), rows);
+        batches = new TrainingBatches(train, sequence.border(), settings.length(), settings.seed(),
                 layout.dataRank(mesh.world().rank()), layout.data());
-        EvaluationBatches windows = Evaluation.batches(config, heldOut, rows, settings.length());
+        EvaluationBatches windows = Evaluation.batches(config, heldOut, rows, settings.length(), layout.sequence());
         weights = new Weights(config, backend.precision(), backend.memory(), true,
                 new ShardTable(config, tensor.rank(), tensor.size()), DataParallel.of(mode, mesh.data()));
-        model = new TransNormer(backend, tensor, config, weights, TransNormer.Mode.TRAINING, rows * settings.length(),
-                recompute);
+        model = new TransNormer(backend, tensor, config, weights, TransNormer.Mode.TRAINING, rows * part, recompute,
+                sequence);
         optimizer = new Optimizer(backend, tensor, weights, new AdamW.Constants(settings.beta1(),
                 settings.beta2(), settings.epsilon(), settings.weightDecay()), settings.clip());
         LearningRate schedule = LearningRate.of(settings.schedule(), settings.learningRate(),
@@ -73,6 +73,15 @@ public final class TrainingRun {
                     .formatted(settings.rows(), ranks, ranks));
         }
         return settings.rows() / ranks;
+    }
+
+    private static long part(TrainSettings settings, int ranks) {
+        if (settings.length() % ranks != 0) {
+            throw new IllegalArgumentException(
+                    "--sequence %d tokens cannot be cut into equal parts for %d ranks: give a multiple of %d"
+                            .formatted(settings.length(), ranks, ranks));
+        }
+        return settings.length() / ranks;
     }
 
     public Weights weights() {

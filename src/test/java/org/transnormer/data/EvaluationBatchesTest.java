@@ -110,6 +110,40 @@ class EvaluationBatchesTest {
         assertThat(runs.getLast().inputs()).containsOnly(WideTokenizer.PAD);
     }
 
+    /** Pieces, joined where a slot carries a state on, are windows. */
+    @Property(tries = 60)
+    void piecesOfWindowsAreTheWindows(@ForAll long seed, @ForAll @IntRange(min = 1, max = 12) int count,
+            @ForAll @IntRange(min = 1, max = 40) int longest, @ForAll @IntRange(min = 1, max = 6) int length,
+            @ForAll @IntRange(min = 1, max = 4) int pieces, @ForAll @IntRange(min = 1, max = 4) int rows) {
+        TokenDataset data = TokenDataset.of(new WideTokenizer(), WideTokenizer.documents(seed, count, longest));
+        EvaluationBatches batches = EvaluationBatches.pieces(data, rows, length, pieces);
+        Map<Integer, Batch.Run> open = new HashMap<>();
+        Set<Batch.Run> joined = new HashSet<>();
+        for (Batch batch = Batch.next(batches); batch != null; batch = Batch.next(batches)) {
+            for (Batch.Run run : batch.runs()) {
+                Batch.Run before = run.slot() < 0 ? null : open.remove(run.slot());
+                List<Integer> inputs = new ArrayList<>(run.inputs());
+                List<Integer> targets = new ArrayList<>(run.targets());
+                if (run.start() > 0) {
+                    assertThat(run.start()).isEqualTo(before.inputs().size());
+                    inputs.addAll(0, before.inputs());
+                    targets.addAll(0, before.targets());
+                } else if (before != null) {
+                    joined.add(before);
+                }
+                Batch.Run whole = new Batch.Run(0, Sequences.NO_SLOT, inputs, targets);
+                if (run.slot() < 0) {
+                    joined.add(whole);
+                } else {
+                    open.put(run.slot(), whole);
+                }
+            }
+        }
+        joined.addAll(open.values());
+        joined.removeIf(run -> run.targets().getFirst() == CrossEntropy.IGNORE);
+        assertThat(joined).isEqualTo(windows(data, 1, length * pieces));
+    }
+
     private static Set<Batch.Run> windows(TokenDataset data, int rows, int length) {
         Set<Batch.Run> runs = new HashSet<>();
         EvaluationBatches batches = EvaluationBatches.windows(data, rows, length);

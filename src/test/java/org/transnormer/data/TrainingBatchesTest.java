@@ -14,6 +14,7 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.constraints.IntRange;
 import org.transnormer.InputException;
+import org.transnormer.lightning.Border;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
@@ -123,6 +124,74 @@ class TrainingBatchesTest {
                 assertThat(several.get(rank).position()).isEqualTo(one.position());
             }
         }
+    }
+
+    /**
+     * Parts of rows, joined where one rank's slot says that a sequence goes out and the next one's that it comes in, are the
+     * rows: tokens, targets, positions. Documents begin and end inside parts and at their borders.
+     */
+    @Property(tries = 60)
+    void partsOfRowsAreTheRows(@ForAll long seed, @ForAll @IntRange(min = 1, max = 3) int rows,
+            @ForAll @IntRange(min = 1, max = 4) int parts, @ForAll @IntRange(min = 1, max = 6) int part) {
+        int length = parts * part;
+        TokenDataset data = data(seed, 9, 20);
+        if (data.pairs() < length) {
+            return;
+        }
+        TrainingBatches one = new TrainingBatches(data, rows, length, seed);
+        List<TrainingBatches> several = IntStream.range(0, parts).mapToObj(p -> new TrainingBatches(data,
+                new Border(rows, p, parts), length, seed, 0, 1)).toList();
+        for (int step = 0; step < 4; step++) {
+            List<Batch.Run> joined = new ArrayList<>();
+            List<List<List<Batch.Run>>> byPart = several.stream().map(s -> byRow(Batch.next(s).runs(), part)).toList();
+            for (int row = 0; row < rows; row++) {
+                boolean open = false;
+                for (int p = 0; p < parts; p++) {
+                    Border border = new Border(rows, p, parts);
+                    for (Batch.Run run : byPart.get(p).get(row)) {
+                        boolean in = border.before() && run.slot() >= 0 && !border.onlyOut(run.slot());
+                        boolean out = border.behind() && run.slot() >= 0 && !border.onlyIn(run.slot());
+                        assertThat(in).isEqualTo(open);
+                        assertThat(run.slot()).isEqualTo(border.slot(row, in, out)).isLessThan(border.slots());
+                        joined.add(in ? join(joined.removeLast(), run) : run);
+                        open = out;
+                    }
+                }
+                assertThat(open).isFalse();
+            }
+            assertThat(joined.stream().map(run -> new Batch.Run(run.start(), Sequences.NO_SLOT, run.inputs(),
+                    run.targets())).toList()).isEqualTo(Batch.next(one).runs());
+            several.forEach(s -> assertThat(s.position()).isEqualTo(one.position()));
+        }
+    }
+
+    private static List<List<Batch.Run>> byRow(List<Batch.Run> runs, int length) {
+        List<List<Batch.Run>> rows = new ArrayList<>();
+        int filled = 0;
+        for (Batch.Run run : runs) {
+            if (filled % length == 0) {
+                rows.add(new ArrayList<>());
+            }
+            rows.getLast().add(run);
+            filled += run.inputs().size();
+        }
+        return rows;
+    }
+
+    private static Batch.Run join(Batch.Run before, Batch.Run behind) {
+        assertThat(behind.start()).isEqualTo(before.start() + before.inputs().size());
+        List<Integer> inputs = new ArrayList<>(before.inputs());
+        List<Integer> targets = new ArrayList<>(before.targets());
+        inputs.addAll(behind.inputs());
+        targets.addAll(behind.targets());
+        return new Batch.Run(before.start(), before.slot(), inputs, targets);
+    }
+
+    @Example
+    void aRowThatHasNoEqualPartsIsRefused() {
+        assertThatThrownBy(() -> new TrainingBatches(data(1, 2, 9), new Border(1, 0, 3), 4, 0, 0, 1))
+                .isInstanceOf(IllegalArgumentException.class)
+                .hasMessage("a row of 4 tokens has no 3 equal parts: give a multiple of 3");
     }
 
     @Example

@@ -73,11 +73,14 @@ class DataParallelTest {
     }
 
     private static ParallelRun released(Layout layout, int microBatches, Recompute recompute) {
-        ModelConfig config = new ModelConfig(21, 8, 5, 2, 8, 6, NormType.SRMSNORM, ActivationFunction.ONE_PLUS_ELU,
+        return new ParallelRun(released(), BackendKind.SCALAR, Precision.F64, 5, layout.data(), microBatches, recompute,
+                false, microBatches);
+    }
+
+    static ModelConfig released() {
+        return new ModelConfig(21, 8, 5, 2, 8, 6, NormType.SRMSNORM, ActivationFunction.ONE_PLUS_ELU,
                 ActivationFunction.IDENTITY, Position.LRPE_DECAY, 0, List.of(true, false, false, false, false),
                 DecaySchedule.RELEASED, DecayTemperature.BY_LAYER, Gate.LINEAR, true, false, true, 0.1, 0, 1, 2);
-        return new ParallelRun(config, BackendKind.SCALAR, Precision.F64, 5, layout.data(), microBatches, recompute,
-                false, microBatches);
     }
 
     /** Every kind of parameter there is: LayerNorms, biases, a head of its own. */

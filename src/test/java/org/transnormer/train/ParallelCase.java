@@ -55,7 +55,8 @@ record ParallelCase(Layout layout, DataParallel.Mode mode, long seed) {
         int hidden = heads * headDim;
         int width = lrpe.contains(true) ? hidden : 4 + random.nextInt(10);
         int vocabulary = size == 3 ? 33 + random.nextInt(16) : 3 + random.nextInt(40);
-        int tokens = 2 + random.nextInt(9);
+        int parts = layout.sequence();
+        int tokens = parts == 1 ? 2 + random.nextInt(9) : parts * (1 + random.nextInt(5));
         ModelConfig config = new ModelConfig(vocabulary, width, layers, heads, hidden, size * (1 + random.nextInt(4)),
                 pick(NormType.values(), random), pick(ActivationFunction.values(), random),
                 random.nextBoolean() ? ActivationFunction.IDENTITY : ActivationFunction.SILU, position,

@@ -15,7 +15,7 @@ import org.transnormer.backend.Precision;
 import org.transnormer.cuda.DeviceMemory;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.cuda.NcclId;
-import org.transnormer.lightning.Sequences;
+import org.transnormer.lightning.Border;
 import org.transnormer.loss.CrossEntropy;
 import org.transnormer.model.Batch;
 import org.transnormer.model.DataParallel;
@@ -23,6 +23,7 @@ import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Parameter;
 import org.transnormer.model.ParameterGroup;
 import org.transnormer.model.Recompute;
+import org.transnormer.model.SequenceParallel;
 import org.transnormer.model.ShardTable;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
@@ -46,7 +47,8 @@ import org.transnormer.testing.SameBits;
  *
  * @param kind backend of each rank
  * @param tokens of a reader's batch, in sequences of random lengths and starts
- * @param readers batches that are read side by side: each data rank reads an equal number of them as one
+ * @param readers batches that are read side by side: each data rank reads an equal number of them as one, and each of the
+ *     ranks that hold parts of them an equal part of every one
  */
 record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, int tokens, int readers,
         int microBatches, Recompute recompute, boolean masked, long seed) {
@@ -105,9 +107,10 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
         Communicator tensor = mesh.tensor();
         Weights weights = new Weights(config, precision, backend.memory(), true,
                 new ShardTable(config, tensor.rank(), tensor.size()), DataParallel.of(mode, mesh.data()));
-        int most = tokens * readers / mesh.layout().data();
+        int rows = readers / mesh.layout().data();
+        int most = tokens / mesh.layout().sequence() * rows;
         TransNormer model = new TransNormer(backend, tensor, config, weights, TransNormer.Mode.TRAINING, most,
-                recompute);
+                recompute, SequenceParallel.of(mesh.sequence(), rows));
         Optimizer optimizer = new Optimizer(backend, tensor, weights, new AdamW.Constants(0.9, 0.95, 1e-8, 0.1), CLIP);
         Batch batch = new Batch(backend.memory(), precision.accumulation(), most, most);
         Tensor total = backend.memory().allocate(MemoryKind.DATA, "loss", DType.F64, 1);
@@ -166,24 +169,41 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
         batch.sequences().clear();
         for (int i = 0; i < each; i++) {
             int reader = mesh.layout().dataRank(mesh.world().rank()) * each + i;
-            append(batch, new SplittableRandom(seed + 1000 * (number * readers + reader)), (long) i * tokens);
+            append(batch, new SplittableRandom(seed + 1000 * (number * readers + reader)), i,
+                    new Border(each, mesh.sequence().rank(), mesh.sequence().size()));
         }
         batch.countTargets(targets());
         batch.upload();
     }
 
-    private void append(Batch batch, SplittableRandom random, long at) {
-        for (int left = tokens; left > 0;) {
-            int length = 1 + random.nextInt(left);
-            batch.sequences().add(length, config.positions() > 0 ? 0 : random.nextInt(20), Sequences.NO_SLOT);
-            left -= length;
+    /** This rank's part of a reader's batch, all of which is drawn. */
+    private void append(Batch batch, SplittableRandom random, int row, Border border) {
+        int part = tokens / border.parts();
+        int first = border.part() * part;
+        int end = first + part;
+        int from = 0;
+        while (from < tokens) {
+            int to = from + 1 + random.nextInt(tokens - from);
+            int start = config.positions() > 0 ? 0 : random.nextInt(20);
+            int mine = Math.max(from, first);
+            if (mine < Math.min(to, end)) {
+                batch.sequences().add(Math.min(to, end) - mine, start + mine - from, border.slot(row, from < first,
+                        to > end));
+            }
+            from = to;
         }
-        for (long t = at; t < at + tokens; t++) {
-            batch.idBuffer().setInt(t, random.nextInt(config.vocabulary()));
+        for (int t = 0; t < tokens; t++) {
+            int id = random.nextInt(config.vocabulary());
             boolean ignored = random.nextInt(6) == 0;
-            batch.targetBuffer().setInt(t, ignored ? CrossEntropy.IGNORE : random.nextInt(config.vocabulary()));
-            if (masked) {
-                batch.maskBuffer().setInt(t, random.nextInt(4) == 0 ? 0 : 1);
+            int target = ignored ? CrossEntropy.IGNORE : random.nextInt(config.vocabulary());
+            int mask = masked && random.nextInt(4) == 0 ? 0 : 1;
+            if (t >= first && t < end) {
+                long at = (long) row * part + t - first;
+                batch.idBuffer().setInt(at, id);
+                batch.targetBuffer().setInt(at, target);
+                if (masked) {
+                    batch.maskBuffer().setInt(at, mask);
+                }
             }
         }
     }

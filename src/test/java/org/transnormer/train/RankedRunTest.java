@@ -51,8 +51,8 @@ class RankedRunTest {
     @Test
     void allRanksReportTheWholeRun() {
         Seen want = run(Mesh.single(), Mode.REPLICATED);
-        for (Mode mode : Mode.values()) {
-            Layout layout = mode == Mode.ZERO1 ? new Layout(4, 1) : new Layout(2, 2);
+        for (Layout layout : List.of(new Layout(2, 2), new Layout(4, 1), new Layout(2, 2, 1), new Layout(1, 4, 1))) {
+            Mode mode = layout.tensor() == 2 ? Mode.REPLICATED : layout.data() == 4 ? Mode.ZERO1 : Mode.FULLY_SHARDED;
             Set<Seen> all = ConcurrentHashMap.newKeySet();
             InProcess.run(layout.size(), TIMEOUT, world -> all.add(run(Mesh.of(layout, world), mode)));
             assertThat(all).as("every rank says the same").hasSize(1);
@@ -67,6 +67,16 @@ class RankedRunTest {
                 assertThat(is.loss()).isCloseTo(wanted.loss(), within(1e-5));
                 assertThat(is.gradientNorm()).isCloseTo(wanted.gradientNorm(), within(1e-4 * wanted.gradientNorm()));
             }
+        }
+    }
+
+    @Test
+    void rowsThatHaveNoEqualPartsAreRefused() {
+        try (Backend backend = BackendKind.VECTOR.plan(Precision.F32, 1)) {
+            Mesh mesh = Mesh.planned(new Layout(1, 5, 1), 1);
+            assertThatThrownBy(() -> of(backend, mesh, Mode.ZERO1, SETTINGS))
+                    .isInstanceOf(IllegalArgumentException.class).hasMessage(
+                            "--sequence 24 tokens cannot be cut into equal parts for 5 ranks: give a multiple of 5");
         }
     }
 
