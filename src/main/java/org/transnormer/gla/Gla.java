@@ -3,7 +3,7 @@ package org.transnormer.gla;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.Backend;
 import org.transnormer.lightning.Sequences;
-import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.RowSums;
 import org.transnormer.srmsnorm.NormLayer;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
@@ -56,7 +56,7 @@ public final class Gla implements TokenMixer {
     }
 
     private final Backend backend;
-    private final Communicator communicator;
+    private final RowSums sums;
     private final Settings settings;
     private final NormLayer tokenNorm;
     private final NormLayer outputNorm;
@@ -68,17 +68,18 @@ public final class Gla implements TokenMixer {
     private final GlaBuffers.Scratch scratch;
 
     /**
+     * @param sums over the ranks that hold the other heads
      * @param rates decay rates (H)
      * @param gradients null outside training
      * @param saved what the backward needs of the forward; may be shared between layers outside training
      * @param recomputesAttention whether the attention output is not kept but computed again in the backward
      * @param scratch shared between layers
      */
-    public Gla(Backend backend, Communicator communicator, Settings settings, NormLayer tokenNorm,
+    public Gla(Backend backend, RowSums sums, Settings settings, NormLayer tokenNorm,
             NormLayer outputNorm, Parameters parameters, Parameters gradients, Tensor rates, GlaBuffers.Saved saved,
             boolean recomputesAttention, GlaBuffers.Scratch scratch) {
         this.backend = backend;
-        this.communicator = communicator;
+        this.sums = sums;
         this.settings = settings;
         this.tokenNorm = tokenNorm;
         this.outputNorm = outputNorm;
@@ -113,8 +114,12 @@ public final class Gla implements TokenMixer {
             infer(x, sequences, mask, states, y);
             return;
         }
-        tokenNorm.forward(x, saved.tokenStatistics, null, scratch.normed);
-        backend.linear().forward(scratch.normed, parameters.qkvu(), parameters.qkvuBias(), null, saved.qkvu);
+        sums.read(x.dim(0), (from, to) -> {
+            Tensor normed = RowSums.part(scratch.normed, from, to);
+            tokenNorm.forward(RowSums.part(x, from, to), RowSums.part(saved.tokenStatistics, from, to), null, normed);
+            backend.linear().forward(normed, parameters.qkvu(), parameters.qkvuBias(), null,
+                    RowSums.part(saved.qkvu, from, to));
+        });
         if (trace.composed()) {
             attendByParts(sequences, mask, states, trace, name);
         } else {
@@ -136,6 +141,7 @@ public final class Gla implements TokenMixer {
         }
         if (trace.composed()) {
             project(null, scratch.normed);
+            sums.await();
             trace.record(name + ".token_mixer", scratch.normed);
         }
         project(x, y);
@@ -143,13 +149,13 @@ public final class Gla implements TokenMixer {
 
     /** The forward where nothing is kept for a backward: norms are left to the projections that read them. */
     private void infer(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Tensor y) {
-        boolean first = communicator.rank() == 0;
+        boolean first = sums.isFirst();
         backend.linear().normed(tokenNorm, x, saved.tokenStatistics, null, scratch.normed, parameters.qkvu(),
                 parameters.qkvuBias(), null, saved.qkvu);
         attend(sequences, mask, states);
         backend.linear().normed(outputNorm, saved.attention, saved.outputStatistics, saved.u, scratch.gated,
                 parameters.out(), first ? parameters.outBias() : null, first ? x : null, y);
-        communicator.allReduceSum(y);
+        sums.begin(y);
     }
 
     @Override
@@ -170,12 +176,25 @@ public final class Gla implements TokenMixer {
                 scratch.dq,
                 scratch.dk, scratch.dv, gradients.theta(), states.initialGradient());
         states.leaveGradient(sequences);
+        Tensor dnormed = backwardProjection(x, accumulate);
+        tokenNorm.backward(x, saved.tokenStatistics, null, dnormed, scratch.sums, dy, dx, null);
+    }
+
+    /** The projection's gradient, and that of norm(x), (T, d): alone in its place, else summed while the other is computed. */
+    private Tensor backwardProjection(Tensor x, boolean accumulate) {
+        Tensor dnormed = scratch.dnormed;
+        if (!sums.areWhole()) {
+            backend.linear().backwardInput(scratch.dqkvu, parameters.qkvu(), dnormed, false);
+            sums.begin(dnormed);
+        }
         tokenNorm.reapply(x, saved.tokenStatistics, null, scratch.normed);
         backend.linear().backwardWeight(scratch.normed, scratch.dqkvu, gradients.qkvu(), gradients.qkvuBias(),
                 accumulate);
-        backend.linear().backwardInput(scratch.dqkvu, parameters.qkvu(), scratch.normed, false);
-        communicator.allReduceSum(scratch.normed);
-        tokenNorm.backward(x, saved.tokenStatistics, null, scratch.normed, scratch.sums, dy, dx, null);
+        if (sums.areWhole()) {
+            backend.linear().backwardInput(scratch.dqkvu, parameters.qkvu(), dnormed, false);
+        }
+        sums.await();
+        return dnormed;
     }
 
     private void attend(Sequences sequences, Tensor mask, LayerStates states) {
@@ -213,10 +232,10 @@ public final class Gla implements TokenMixer {
 
     /** The output projection; the residual is added on one rank only, since the ranks' results are summed. */
     private void project(Tensor residual, Tensor y) {
-        boolean first = communicator.rank() == 0;
-        backend.linear().forward(scratch.gated, parameters.out(), first ? parameters.outBias() : null,
-                first ? residual : null, y);
-        communicator.allReduceSum(y);
+        boolean first = sums.isFirst();
+        sums.write(y, (from, to) -> backend.linear().forward(RowSums.part(scratch.gated, from, to), parameters.out(),
+                first ? parameters.outBias() : null, first ? RowSums.part(residual, from, to) : null,
+                RowSums.part(y, from, to)));
     }
 
     private long keyDim() {

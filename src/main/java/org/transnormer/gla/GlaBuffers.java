@@ -75,6 +75,8 @@ public final class GlaBuffers {
     public static final class Scratch {
         /** (T, d). */
         Tensor normed;
+        /** (T, d): normed where one rank computes it. */
+        Tensor dnormed;
         /** (T, hidden). */
         Tensor gated;
         Tensor sums;
@@ -89,6 +91,7 @@ public final class GlaBuffers {
         Tensor du;
         private final Gla.Settings settings;
         private final Buffer normedBuffer;
+        private final Buffer dnormedBuffer;
         private final Buffer gatedBuffer;
         private final Buffer sumsBuffer;
         private final Buffer dattentionBuffer;
@@ -96,13 +99,16 @@ public final class GlaBuffers {
 
         /**
          * @param training whether backward will be called
+         * @param alone whether no other rank computes a part of the gradient of normed
          */
         public Scratch(Memory memory, Precision precision, Gla.Settings settings, NormType norm, long width,
-                boolean training, long maxTokens) {
+                boolean training, boolean alone, long maxTokens) {
             this.settings = settings;
             MemoryKind kind = MemoryKind.ACTIVATIONS;
             DType dtype = precision.activations();
             normedBuffer = Buffer.allocate(memory, kind, "normed", dtype, maxTokens, width);
+            dnormedBuffer = alone || !training ? normedBuffer
+                    : Buffer.allocate(memory, kind, "dnormed", dtype, maxTokens, width);
             gatedBuffer = Buffer.allocate(memory, kind, "gated", dtype, maxTokens, settings.hidden());
             if (training) {
                 sumsBuffer = Buffer.allocate(memory, kind, "norm.backward sums",
@@ -127,6 +133,7 @@ public final class GlaBuffers {
                 return;
             }
             normed = normedBuffer.rows(tokens);
+            dnormed = dnormedBuffer.rows(tokens);
             gated = gatedBuffer.rows(tokens);
             if (dqkvuBuffer != null) {
                 sums = sumsBuffer.rows(tokens);

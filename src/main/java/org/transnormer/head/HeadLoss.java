@@ -2,6 +2,7 @@ package org.transnormer.head;
 
 import org.transnormer.backend.Backend;
 import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.RowSums;
 import org.transnormer.tensor.Buffer;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.MemoryKind;
@@ -21,6 +22,7 @@ import org.transnormer.tensor.Tensor;
 public final class HeadLoss {
     private final Backend backend;
     private final Communicator communicator;
+    private final RowSums sums;
     private final Tensor weight;
     private final Tensor gradient;
     private final long vocabulary;
@@ -33,15 +35,19 @@ public final class HeadLoss {
     private final Buffer target;
 
     /**
+     * @param communicator the ranks that hold the other rows
+     * @param sums over the same
      * @param weight (Vp, d)
      * @param gradient (Vp, d), or null outside training
      * @param vocabulary V, rows of weight that count
      * @param first number of the first row in the whole vocabulary
      */
-    public HeadLoss(Backend backend, Communicator communicator, Tensor weight, Tensor gradient, long vocabulary,
+    public HeadLoss(Backend backend, Communicator communicator, RowSums sums, Tensor weight, Tensor gradient,
+            long vocabulary,
             long first, long maxTokens) {
         this.backend = backend;
         this.communicator = communicator;
+        this.sums = sums;
         this.weight = weight;
         this.gradient = gradient;
         this.vocabulary = vocabulary;
@@ -104,8 +110,9 @@ public final class HeadLoss {
             Tensor dz = chunk(h, targets.slice(0, from, to), scale, losses.slice(0, from, to), true);
             backend.linear().backwardWeight(h, dz, gradient, null, accumulate || from > 0);
             backend.linear().backwardInput(dz, weight, dhidden.slice(0, from, to), false);
+            sums.begin(dhidden.slice(0, from, to));
         }
-        communicator.allReduceSum(dhidden);
+        sums.await();
     }
 
     /** Losses of one chunk; its logits, or their gradient in the same place. */

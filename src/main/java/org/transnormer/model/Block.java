@@ -3,6 +3,7 @@ package org.transnormer.model;
 import org.transnormer.gla.LayerStates;
 import org.transnormer.gla.TokenMixer;
 import org.transnormer.lightning.Sequences;
+import org.transnormer.parallel.RowSums;
 import org.transnormer.sglu.ChannelMixer;
 import org.transnormer.tensor.Buffer;
 import org.transnormer.tensor.Tensor;
@@ -15,9 +16,11 @@ import org.transnormer.tensor.Trace;
  * @param channels the channel mixer
  * @param mid residual stream between the two, (T, d)
  * @param out residual stream after both, (T, d)
+ * @param sums over the ranks that the mixers are split over
  * @param recomputesTokens whether mid and what the token mixer keeps are overwritten by other layers, and computed again
  */
-record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out, boolean recomputesTokens) {
+record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out, RowSums sums,
+        boolean recomputesTokens) {
 
     /**
      * The block's output, {@link #out}.
@@ -34,6 +37,7 @@ record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out, b
         channels.forward(middle, y, trace, name);
         states.settle();
         if (trace.active()) {
+            sums.await();
             trace.record(name + ".out", y);
         }
         return y;
@@ -51,6 +55,7 @@ record Block(TokenMixer tokens, ChannelMixer channels, Buffer mid, Buffer out, b
         Tensor middle = mid.rows(x.dim(0));
         if (recomputesTokens) {
             tokens.forward(x, sequences, mask, states.again(), middle, Trace.NONE, "");
+            sums.await();
         }
         channels.backward(middle, dstream, dstream, accumulate);
         tokens.backward(x, sequences, mask, states, dstream, dstream, accumulate);

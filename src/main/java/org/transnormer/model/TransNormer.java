@@ -14,6 +14,7 @@ import org.transnormer.gla.PassedStates;
 import org.transnormer.head.HeadLoss;
 import org.transnormer.lightning.Border;
 import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.RowSums;
 import org.transnormer.sglu.Sglu;
 import org.transnormer.sglu.SgluBuffers;
 import org.transnormer.srmsnorm.NormLayer;
@@ -52,6 +53,7 @@ public final class TransNormer {
     private final ShardTable shards;
     private final boolean training;
     private final long maxTokens;
+    private final RowSums rowSums;
     private final Buffer embedded;
     private final InputEmbedding input;
     private final List<Block> blocks = new ArrayList<>();
@@ -99,6 +101,7 @@ public final class TransNormer {
         this.maxTokens = maxTokens;
         Memory memory = backend.memory();
         Precision precision = backend.precision();
+        rowSums = training ? RowSums.beside(communicator) : RowSums.inOrder(communicator);
         embedded = stream("embed");
         addBlocks(memory, precision, recompute);
         addStates(memory, sequence);
@@ -115,7 +118,7 @@ public final class TransNormer {
         dstream = training ? stream("dstream") : null;
         input = new InputEmbedding(backend, communicator, config, weights, training ? maxTokens : 0);
         losses = Buffer.allocate(memory, MemoryKind.ACTIVATIONS, "losses", precision.accumulation(), maxTokens);
-        head = new HeadLoss(backend, communicator, weights.head().value(),
+        head = new HeadLoss(backend, communicator, rowSums, weights.head().value(),
                 training ? weights.head().gradient() : null, shards.tokens(), shards.firstToken(), maxTokens);
         sums = new GradientSums(backend, weights);
     }
@@ -124,9 +127,9 @@ public final class TransNormer {
         Gla.Settings settings = new Gla.Settings(shards.heads(), config.headDim(), config.attentionActivation(),
                 config.gate() == ModelConfig.Gate.LINEAR);
         GlaBuffers.Scratch glaScratch = new GlaBuffers.Scratch(memory, precision, settings, config.norm(),
-                config.width(), training, maxTokens);
+                config.width(), training, rowSums.areWhole(), maxTokens);
         SgluBuffers.Scratch sgluScratch = new SgluBuffers.Scratch(memory, precision, config.norm(), config.width(),
-                shards.gluWidth(), training, maxTokens);
+                shards.gluWidth(), training, rowSums.areWhole(), maxTokens);
         GlaBuffers.Saved glaSaved = null;
         SgluBuffers.Saved sgluSaved = null;
         Buffer middle = training ? null : embedded;
@@ -141,14 +144,14 @@ public final class TransNormer {
                 sgluSaved = new SgluBuffers.Saved(memory, precision, config.norm(), shards.gluWidth(), maxTokens);
             }
             String name = "model.layers." + layer + ".";
-            Gla gla = new Gla(backend, communicator, settings, norm(name + "token_norm", config.width(),
+            Gla gla = new Gla(backend, rowSums, settings, norm(name + "token_norm", config.width(),
                     Communicator.single()), norm(name + "token_mixer.norm", config.hidden(), communicator),
                     weights.gla(layer, false), training ? weights.gla(layer, true) : null, rates(memory, layer),
                     glaSaved, recompute.attention(), glaScratch);
-            Sglu sglu = new Sglu(backend, communicator, config.gluActivation(),
+            Sglu sglu = new Sglu(backend, rowSums, config.gluActivation(),
                     norm(name + "channel_norm", config.width(), Communicator.single()), weights.sglu(layer, false),
                     training ? weights.sglu(layer, true) : null, sgluSaved, recompute.up(), sgluScratch);
-            blocks.add(new Block(gla, sglu, middle, training ? stream("out." + layer) : embedded,
+            blocks.add(new Block(gla, sglu, middle, training ? stream("out." + layer) : embedded, rowSums,
                     recompute == Recompute.FULL));
         }
     }
@@ -236,6 +239,7 @@ public final class TransNormer {
                     state == null ? states.get(layer) : state.states(layer), trace,
                     trace.active() ? "layers." + layer : "");
         }
+        rowSums.await();
         Tensor hidden = finalNormed.rows(tokens);
         finalNorm.forward(x, finalStatistics.rows(tokens), null, hidden);
         trace.record("final_norm", hidden);

@@ -2,7 +2,7 @@ package org.transnormer.sglu;
 
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.Backend;
-import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.RowSums;
 import org.transnormer.srmsnorm.NormLayer;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Trace;
@@ -31,7 +31,7 @@ public final class Sglu implements ChannelMixer {
     }
 
     private final Backend backend;
-    private final Communicator communicator;
+    private final RowSums sums;
     private final ActivationFunction activation;
     private final NormLayer norm;
     private final Parameters parameters;
@@ -41,17 +41,18 @@ public final class Sglu implements ChannelMixer {
     private final SgluBuffers.Scratch scratch;
 
     /**
+     * @param sums over the ranks that hold the other channels
      * @param gradients null outside training
      * @param saved what the backward needs of the forward; may be shared between layers outside training, and where it
      *     is computed again
      * @param recomputesUp whether the up projection is not kept but computed again in the backward
      * @param scratch shared between layers
      */
-    public Sglu(Backend backend, Communicator communicator, ActivationFunction activation, NormLayer norm,
+    public Sglu(Backend backend, RowSums sums, ActivationFunction activation, NormLayer norm,
             Parameters parameters, Parameters gradients, SgluBuffers.Saved saved, boolean recomputesUp,
             SgluBuffers.Scratch scratch) {
         this.backend = backend;
-        this.communicator = communicator;
+        this.sums = sums;
         this.activation = activation;
         this.norm = norm;
         this.parameters = parameters;
@@ -71,27 +72,36 @@ public final class Sglu implements ChannelMixer {
             infer(x, y);
             return;
         }
-        norm.forward(x, saved.statistics, null, scratch.normed);
+        up(x);
         if (trace.active()) {
             trace.record(name + ".channel_norm", scratch.normed);
         }
-        backend.linear().forward(scratch.normed, parameters.up(), parameters.upBias(), null, saved.ab);
         gate();
         if (trace.composed()) {
             project(null, scratch.normed);
+            sums.await();
             trace.record(name + ".channel_mixer", scratch.normed);
         }
         project(x, y);
     }
 
+    private void up(Tensor x) {
+        sums.read(x.dim(0), (from, to) -> {
+            Tensor normed = RowSums.part(scratch.normed, from, to);
+            norm.forward(RowSums.part(x, from, to), RowSums.part(saved.statistics, from, to), null, normed);
+            backend.linear().forward(normed, parameters.up(), parameters.upBias(), null,
+                    RowSums.part(saved.ab, from, to));
+        });
+    }
+
     /** The forward where nothing is kept for a backward: norm and product are left to the projections that read them. */
     private void infer(Tensor x, Tensor y) {
-        boolean first = communicator.rank() == 0;
+        boolean first = sums.isFirst();
         backend.linear().normed(norm, x, saved.statistics, null, scratch.normed, parameters.up(), parameters.upBias(),
                 null, saved.ab);
         backend.linear().product(backend.product(), activated(), saved.b, scratch.product, parameters.down(),
                 first ? parameters.downBias() : null, first ? x : null, y);
-        communicator.allReduceSum(y);
+        sums.begin(y);
     }
 
     @Override
@@ -99,8 +109,7 @@ public final class Sglu implements ChannelMixer {
         saved.bind(x.dim(0));
         scratch.bind(x.dim(0));
         if (recomputesUp) {
-            norm.forward(x, saved.statistics, null, scratch.normed);
-            backend.linear().forward(scratch.normed, parameters.up(), parameters.upBias(), null, saved.ab);
+            up(x);
         }
         backend.linear().backwardInput(dy, parameters.down(), scratch.dproduct, false);
         if (activation == ActivationFunction.IDENTITY) {
@@ -114,13 +123,26 @@ public final class Sglu implements ChannelMixer {
             backend.product().backward(scratch.product, saved.b, scratch.dproduct, scratch.da, scratch.db);
             backend.activation().backward(activation, saved.a3, scratch.da3, scratch.da3);
         }
+        Tensor dnormed = backwardUp(x, accumulate);
+        norm.backward(x, saved.statistics, null, dnormed, scratch.sums, dy, dx, null);
+    }
+
+    /** The gradient of W1 and W2, and that of norm(x), (T, d): alone in its place, else summed while the other is computed. */
+    private Tensor backwardUp(Tensor x, boolean accumulate) {
+        Tensor dnormed = scratch.dnormed;
+        if (!sums.areWhole()) {
+            backend.linear().backwardInput(scratch.dab, parameters.up(), dnormed, false);
+            sums.begin(dnormed);
+        }
         if (!recomputesUp) {
             norm.reapply(x, saved.statistics, null, scratch.normed);
         }
         backend.linear().backwardWeight(scratch.normed, scratch.dab, gradients.up(), gradients.upBias(), accumulate);
-        backend.linear().backwardInput(scratch.dab, parameters.up(), scratch.normed, false);
-        communicator.allReduceSum(scratch.normed);
-        norm.backward(x, saved.statistics, null, scratch.normed, scratch.sums, dy, dx, null);
+        if (sums.areWhole()) {
+            backend.linear().backwardInput(scratch.dab, parameters.up(), dnormed, false);
+        }
+        sums.await();
+        return dnormed;
     }
 
     /** product = φ(a) ⊙ b. */
@@ -139,9 +161,9 @@ public final class Sglu implements ChannelMixer {
 
     /** The output projection; the residual is added on one rank only, since the ranks' results are summed. */
     private void project(Tensor residual, Tensor y) {
-        boolean first = communicator.rank() == 0;
-        backend.linear().forward(scratch.product, parameters.down(), first ? parameters.downBias() : null,
-                first ? residual : null, y);
-        communicator.allReduceSum(y);
+        boolean first = sums.isFirst();
+        sums.write(y, (from, to) -> backend.linear().forward(RowSums.part(scratch.product, from, to),
+                parameters.down(), first ? parameters.downBias() : null,
+                first ? RowSums.part(residual, from, to) : null, RowSums.part(y, from, to)));
     }
 }

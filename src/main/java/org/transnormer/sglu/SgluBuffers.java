@@ -52,6 +52,8 @@ public final class SgluBuffers {
     public static final class Scratch {
         /** (T, d). */
         Tensor normed;
+        /** (T, d): normed where one rank computes it. */
+        Tensor dnormed;
         /** (T, g), and the same as (T, 1, g). */
         Tensor product;
         Tensor product3;
@@ -64,6 +66,7 @@ public final class SgluBuffers {
         Tensor sums;
         private final long width;
         private final Buffer normedBuffer;
+        private final Buffer dnormedBuffer;
         private final Buffer productBuffer;
         private final Buffer dproductBuffer;
         private final Buffer dabBuffer;
@@ -72,13 +75,16 @@ public final class SgluBuffers {
         /**
          * @param gluWidth g on this rank
          * @param training whether backward will be called
+         * @param alone whether no other rank computes a part of the gradient of normed
          */
         public Scratch(Memory memory, Precision precision, NormType norm, long modelWidth, long gluWidth,
-                boolean training, long maxTokens) {
+                boolean training, boolean alone, long maxTokens) {
             width = gluWidth;
             MemoryKind kind = MemoryKind.ACTIVATIONS;
             DType dtype = precision.activations();
             normedBuffer = Buffer.allocate(memory, kind, "normed", dtype, maxTokens, modelWidth);
+            dnormedBuffer = alone || !training ? normedBuffer
+                    : Buffer.allocate(memory, kind, "dnormed", dtype, maxTokens, modelWidth);
             productBuffer = Buffer.allocate(memory, kind, "glu product", dtype, maxTokens, gluWidth);
             dproductBuffer =
                     training ? Buffer.allocate(memory, kind, "dglu product", dtype, maxTokens, gluWidth) : null;
@@ -97,6 +103,7 @@ public final class SgluBuffers {
                 return;
             }
             normed = normedBuffer.rows(tokens);
+            dnormed = dnormedBuffer.rows(tokens);
             product = productBuffer.rows(tokens);
             product3 = product.reshape(tokens, 1, width);
             if (dabBuffer != null) {
