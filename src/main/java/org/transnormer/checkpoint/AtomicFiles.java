@@ -16,6 +16,7 @@ import java.nio.file.attribute.BasicFileAttributes;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.transnormer.EnvironmentException;
+import org.transnormer.launch.Gathering;
 
 /**
  * Files and folders that are there completely or not at all, whenever the process or the machine stops. What is written
@@ -73,19 +74,80 @@ public final class AtomicFiles {
         });
     }
 
+    /** How one process, or several together, fill a new, empty folder. */
+    public interface Filling {
+        /** By process 0: writes what it writes alone, and makes the files that all write into. */
+        void make(Path folder) throws IOException;
+
+        /** Then by every process: writes what it has, and forces it to the disk. */
+        default void fill(Path folder) throws IOException {
+            // nothing to share
+        }
+
+        /** When all have: exchanges what process 0 needs to end it. By every process; throws nothing of its own. */
+        default void meet() {
+            // nothing to tell
+        }
+
+        /** Then by process 0: ends it. */
+        default void finish(Path folder) throws IOException {
+            // complete already
+        }
+    }
+
     /**
-     * Writes a folder: the body fills a new, empty one, which then replaces whatever stood under the name. All of that
-     * is deleted, so a caller that does not own the folder must look into it first.
+     * Writes a folder: a new one is filled, and then replaces whatever stood under the name. All of that is deleted, so a
+     * caller that does not own the folder must look into it first. All processes of a job call this, with a folder on a
+     * file system that they share; when it returns, the folder is there, and if one fails or ends, it never is.
      *
-     * @param bytes how many bytes the body will write, for the check of the free space
-     * @throws EnvironmentException as above
+     * @param bytes how many bytes all will write, for the check of the free space
+     * @throws EnvironmentException as above, whichever process failed
      */
-    public static void replaceFolder(Path folder, long bytes, Body<Path> body) {
-        replace(folder, bytes, temp -> {
-            Files.createDirectory(temp);
-            body.write(temp);
-            forceTree(temp);
-        });
+    public static void replaceFolder(Gathering ranks, Path folder, long bytes, Filling filling) {
+        Path target = target(folder);
+        Path[] temp = {null};
+        try {
+            SharedFolder.first(ranks, "a new folder", () -> {
+                checkTarget(folder, target);
+                temp[0] = suffixed(target, TEMP);
+                named(folder, bytes, () -> {
+                    begin(folder, target, bytes);
+                    Files.createDirectory(temp[0]);
+                    filling.make(temp[0]);
+                });
+            });
+            Path filled = target.resolveSibling(SharedFolder.told(ranks, "its name",
+                    () -> temp[0].getFileName().toString()));
+            SharedFolder.together(ranks, "its contents", () -> named(folder, bytes, () -> filling.fill(filled)));
+            filling.meet();
+            SharedFolder.first(ranks, "its end", () -> named(folder, bytes, () -> {
+                filling.finish(filled);
+                forceTree(filled);
+                rename(filled, target);
+                forceFolder(target.getParent());
+            }));
+        } finally {
+            if (temp[0] != null) {
+                end(folder, target, temp[0], bytes);
+            }
+        }
+    }
+
+    /** Something that is done to a file or folder. */
+    @FunctionalInterface
+    private interface Task {
+        void run() throws IOException;
+    }
+
+    /** An error is that of the file or folder that is being written, whatever the system was doing for it. */
+    private static void named(Path given, long bytes, Task task) {
+        try {
+            task.run();
+        } catch (IOException e) {
+            throw new EnvironmentException(given + ": cannot be written: %s; it needs %,d bytes, %,d are free now"
+                    .formatted(InputFiles.reason(e), bytes, target(given).getParent().toFile().getUsableSpace()),
+                    "what stood there before is unchanged; check space and permissions", e);
+        }
     }
 
     /**
@@ -151,7 +213,27 @@ public final class AtomicFiles {
     }
 
     private static void replace(Path given, long bytes, Body<Path> body) {
-        Path target = given.toAbsolutePath().normalize();
+        Path target = target(given);
+        checkTarget(given, target);
+        Path temp = suffixed(target, TEMP);
+        try {
+            named(given, bytes, () -> {
+                begin(given, target, bytes);
+                body.write(temp);
+                rename(temp, target);
+                forceFolder(target.getParent());
+            });
+        } finally {
+            end(given, target, temp, bytes);
+        }
+    }
+
+    private static Path target(Path given) {
+        return given.toAbsolutePath().normalize();
+    }
+
+    /** Whether it can be written at all; it then belongs to the caller, until {@link #end}. */
+    private static void checkTarget(Path given, Path target) {
         Path parent = target.getParent();
         if (parent == null || !Files.isDirectory(parent)) {
             throw InputFiles.bad(given, "cannot be written: its folder does not exist", "create it first");
@@ -159,21 +241,16 @@ public final class AtomicFiles {
         if (!IN_USE.add(target)) {
             throw new IllegalStateException(given + " is being written already");
         }
+    }
+
+    private static void begin(Path given, Path target, long bytes) throws IOException {
+        sweep(target);
+        checkSpace(given, target.getParent(), bytes);
+    }
+
+    private static void end(Path given, Path target, Path temp, long bytes) {
         try {
-            sweep(target);
-            checkSpace(given, parent, bytes);
-            Path temp = suffixed(target, TEMP);
-            try {
-                body.write(temp);
-                rename(temp, target);
-            } finally {
-                deleteTree(temp);
-            }
-            forceFolder(parent);
-        } catch (IOException e) {
-            throw new EnvironmentException(given + ": cannot be written: %s; it needs %,d bytes, %,d are free now"
-                    .formatted(InputFiles.reason(e), bytes, parent.toFile().getUsableSpace()),
-                    "what stood there before is unchanged; check space and permissions", e);
+            named(given, bytes, () -> deleteTree(temp));
         } finally {
             IN_USE.remove(target);
         }

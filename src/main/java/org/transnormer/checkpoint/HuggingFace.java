@@ -108,14 +108,14 @@ public final class HuggingFace implements AutoCloseable {
     /**
      * Compares names and shapes with what a model of this configuration needs; reads no values.
      *
-     * @param wanted the model's tensors under their released names; their storage is not touched
+     * @param wanted the model's tensors under their released names; their values are not touched
      * @throws InputException naming tensors that differ, are missing or are left over, and the keys of the configuration
      *     that the shapes contradict
      */
-    public void check(Iterable<Tensor> wanted) {
+    public void check(Iterable<Part> wanted) {
         MutableList<String> faults = Lists.mutable.empty();
         MutableSet<String> left = Sets.mutable.withAll(names());
-        for (Tensor tensor : wanted) {
+        for (Part tensor : wanted) {
             String shape = Arrays.toString(tensor.shape());
             String name = inFile(tensor.name());
             left.remove(name);
@@ -137,14 +137,14 @@ public final class HuggingFace implements AutoCloseable {
     }
 
     /**
-     * Fills a model's tensors, converting types: {@link #check}, then {@link Safetensors#readInto} for each. A tied
-     * embedding is found under either name.
+     * Fills what this process has of a model's tensors, converting types: {@link #check}, then
+     * {@link Safetensors#readInto} for each. A tied embedding is found under either name.
      */
-    public void readInto(Iterable<Tensor> wanted) {
+    public void readInto(Iterable<Part> wanted) {
         check(wanted);
-        for (Tensor tensor : wanted) {
+        for (Part tensor : wanted) {
             String name = inFile(tensor.name());
-            weights.holder(name).readInto(name, tensor);
+            weights.holder(name).readInto(tensor.named(name));
         }
     }
 

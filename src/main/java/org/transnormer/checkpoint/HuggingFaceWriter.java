@@ -6,11 +6,10 @@ import java.nio.file.Path;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.stream.Stream;
-import org.eclipse.collections.api.factory.Lists;
-import org.eclipse.collections.api.list.MutableList;
 import org.transnormer.InputException;
+import org.transnormer.launch.Gathering;
+import org.transnormer.launch.Job;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.Tensor;
 
 /**
  * Writes a model folder in Hugging Face style. Matrices are saved in one type; θ, norm weights and biases never narrower
@@ -22,29 +21,24 @@ public final class HuggingFaceWriter {
     public static final long SHARD_BYTES = 5_000_000_000L;
 
     private final HfConfig config;
-    private final Iterable<Tensor> tensors;
     private final DType dtype;
-    private final long shardBytes;
+    private final TensorFiles files;
 
     /**
      * @param tensors under their released names; read when the folder is written
      * @param dtype floating type of the matrices in the file
      * @param shardBytes a file holds no more tensors than this, but at least one
      */
-    public HuggingFaceWriter(HfConfig config, Iterable<Tensor> tensors, DType dtype, long shardBytes) {
+    public HuggingFaceWriter(HfConfig config, Iterable<Part> tensors, DType dtype, long shardBytes) {
         this.config = config;
-        this.tensors = tensors;
         this.dtype = dtype;
-        this.shardBytes = shardBytes;
+        this.files = new TensorFiles(tensors, part -> HfNames.savedAs(part.name(), dtype), Map.of("format", "pt"),
+                shardBytes, HfNames::shard);
     }
 
     /** Bytes of all tensors in the files. */
     public long bytes() {
-        long bytes = 0;
-        for (Tensor tensor : tensors) {
-            bytes += bytes(tensor);
-        }
-        return bytes;
+        return files.bytes();
     }
 
     /**
@@ -65,55 +59,44 @@ public final class HuggingFaceWriter {
                 throw InputFiles.unreadable(folder, e);
             }
         }
-        replace(folder, others);
+        replace(Job.alone(), folder, others);
     }
 
-    /** As {@link #save}, but deletes whatever the folder held: for a caller that owns it. */
-    public void replace(Path folder, AtomicFiles.Body<Path> others) {
-        AtomicFiles.replaceFolder(folder, bytes(), temp -> {
-            write(temp);
-            others.write(temp);
+    /**
+     * As {@link #save}, but deletes whatever the folder held: for a caller that owns it. All processes that have parts
+     * of the tensors call it.
+     */
+    public void replace(Gathering ranks, Path folder, AtomicFiles.Body<Path> others) {
+        long[] unused = new long[files.names().size()];
+        AtomicFiles.replaceFolder(ranks, folder, bytes(), new AtomicFiles.Filling() {
+            @Override
+            public void make(Path temp) throws IOException {
+                create(temp, unused);
+                others.write(temp);
+            }
+
+            @Override
+            public void fill(Path temp) throws IOException {
+                files.fill(temp, unused, 0);
+            }
         });
     }
 
-    /** Writes the files into a folder that is just being made. */
-    void write(Path folder) {
-        MutableList<MutableList<Tensor>> shards = shards();
-        Map<String, Object> weightMap = new TreeMap<>();
-        for (int i = 0; i < shards.size(); i++) {
-            String file = HfNames.shard(i + 1, shards.size());
-            SafetensorsWriter writer = new SafetensorsWriter().metadata("format", "pt");
-            for (Tensor tensor : shards.get(i)) {
-                writer.add(tensor, HfNames.savedAs(tensor.name(), dtype));
-                weightMap.put(tensor.name(), file);
-            }
-            writer.write(folder.resolve(file));
-        }
-        if (shards.size() > 1) {
+    /** The files that tensors lie in. */
+    TensorFiles files() {
+        return files;
+    }
+
+    /** Writes all but the tensors' elements into a folder that is just being made. */
+    void create(Path folder, long[] sums) throws IOException {
+        files.create(folder, sums, 0);
+        if (files.names().size() > 1) {
             Map<String, Object> index = Map.of("total_size", bytes());
             AtomicFiles.write(folder.resolve(HfNames.INDEX),
-                    Json.pretty(new TreeMap<>(Map.of("metadata", index, "weight_map", weightMap))));
+                    Json.pretty(new TreeMap<>(Map.of("metadata", index, "weight_map", files.map()))));
         }
-        config.with("tie_word_embeddings", !weightMap.containsKey(HfNames.HEAD)).with("torch_dtype", torchName())
+        config.with("tie_word_embeddings", !files.map().containsKey(HfNames.HEAD)).with("torch_dtype", torchName())
                 .write(folder.resolve(HfNames.CONFIG));
-    }
-
-    private MutableList<MutableList<Tensor>> shards() {
-        MutableList<MutableList<Tensor>> shards = Lists.mutable.empty();
-        long free = 0;
-        for (Tensor tensor : tensors) {
-            if (shards.isEmpty() || bytes(tensor) > free) {
-                shards.add(Lists.mutable.empty());
-                free = shardBytes;
-            }
-            shards.getLast().add(tensor);
-            free -= bytes(tensor);
-        }
-        return shards;
-    }
-
-    private long bytes(Tensor tensor) {
-        return tensor.size() * HfNames.savedAs(tensor.name(), dtype).bytes();
     }
 
     private String torchName() {

@@ -3,8 +3,12 @@ package org.transnormer.checkpoint;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.TreeMap;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
 import org.eclipse.collections.api.factory.Lists;
@@ -14,7 +18,7 @@ import org.eclipse.collections.api.list.MutableList;
 import org.eclipse.collections.api.set.MutableSet;
 import org.transnormer.EnvironmentException;
 import org.transnormer.InputException;
-import org.transnormer.tensor.Tensor;
+import org.transnormer.launch.Gathering;
 
 /**
  * The checkpoints of a run: folders {@code step-00001000}, each complete or not there. The newest is found by looking, so
@@ -70,7 +74,7 @@ public final class RunCheckpoints {
 
     /**
      * Writes a checkpoint, then removes the oldest beyond those kept. What earlier processes left half done is cleaned
-     * first. A checkpoint of the same step is replaced.
+     * first. A checkpoint of the same step is replaced. All processes of the run call this, each with its parts.
      *
      * @param model writes configuration and weights
      * @param optimizer master weights and moments, under names of the caller's choice, saved in their own types
@@ -78,11 +82,23 @@ public final class RunCheckpoints {
      * @return its folder
      * @throws EnvironmentException if it cannot be written; all earlier ones still stand
      */
-    public Path save(RunState state, HuggingFaceWriter model, Iterable<Tensor> optimizer,
+    public Path save(Gathering ranks, RunState state, HuggingFaceWriter model, Iterable<Part> optimizer,
             AtomicFiles.Body<Path> others) {
-        SafetensorsWriter tensors = new SafetensorsWriter();
-        optimizer.forEach(tensors::add);
+        TensorFiles moments = new TensorFiles(optimizer, Part::dtype, Map.of(), model.files().limit(),
+                RunCheckpoint::optimizerFile);
         Path path = folder.resolve("step-%08d".formatted(state.step()));
+        SharedFolder.first(ranks, "the folder of checkpoints", this::prepare);
+        AtomicFiles.replaceFolder(ranks, path, model.bytes() + moments.bytes(),
+                new Saving(ranks, state, model, moments, others));
+        SharedFolder.first(ranks, "the checkpoints kept", () -> {
+            for (Found old : complete().reject(found -> found.path().equals(path)).toReversed().drop(keep - 1)) {
+                AtomicFiles.delete(old.path());
+            }
+        });
+        return path;
+    }
+
+    private void prepare() {
         try {
             Files.createDirectories(folder);
             for (Path name : names()) {
@@ -92,23 +108,64 @@ public final class RunCheckpoints {
             throw new EnvironmentException(folder + ": cannot be written: " + InputFiles.reason(e),
                     "check its permissions", e);
         }
-        AtomicFiles.replaceFolder(path, model.bytes() + tensors.bytes(), temp -> {
-            model.write(temp);
-            others.write(temp);
-            tensors.write(temp.resolve(RunCheckpoint.OPTIMIZER));
-            state.write(temp, RunCheckpoint.sizes(temp));
-        });
-        for (Found old : complete().reject(found -> found.path().equals(path)).toReversed().drop(keep - 1)) {
-            AtomicFiles.delete(old.path());
+    }
+
+    /** A checkpoint being written by all processes. */
+    private static final class Saving implements AtomicFiles.Filling {
+        private final Gathering ranks;
+        private final RunState state;
+        private final HuggingFaceWriter model;
+        private final TensorFiles moments;
+        private final AtomicFiles.Body<Path> others;
+        private final List<String> files = new ArrayList<>();
+        /** Fingerprints of the files: what this process adds to them, and at the end what all do. */
+        private long[] sums;
+
+        Saving(Gathering ranks, RunState state, HuggingFaceWriter model, TensorFiles moments,
+                AtomicFiles.Body<Path> others) {
+            this.ranks = ranks;
+            this.state = state;
+            this.model = model;
+            this.moments = moments;
+            this.others = others;
+            files.addAll(model.files().names());
+            files.addAll(moments.names());
+            sums = new long[files.size()];
         }
-        return path;
+
+        @Override
+        public void make(Path temp) throws IOException {
+            model.create(temp, sums);
+            moments.create(temp, sums, model.files().names().size());
+            others.write(temp);
+        }
+
+        @Override
+        public void fill(Path temp) throws IOException {
+            model.files().fill(temp, sums, 0);
+            moments.fill(temp, sums, model.files().names().size());
+        }
+
+        @Override
+        public void meet() {
+            sums = SharedFolder.sum(ranks, "fingerprints", sums);
+        }
+
+        @Override
+        public void finish(Path temp) throws IOException {
+            Map<String, Object> fingerprints = new TreeMap<>();
+            for (int i = 0; i < sums.length; i++) {
+                fingerprints.put(files.get(i), RunCheckpoint.hex(sums[i]));
+            }
+            state.write(temp, RunCheckpoint.sizes(temp), fingerprints);
+        }
     }
 
     /** The complete checkpoint of a name, or null: not there, or no longer what was written. */
     private static Found find(Path name) {
         try {
             Path path = AtomicFiles.complete(name);
-            return path == null ? null : new Found(RunCheckpoint.checkComplete(path).step(), path);
+            return path == null ? null : new Found(RunCheckpoint.checkComplete(path).state().step(), path);
         } catch (InputException | IOException e) {
             return null;
         }

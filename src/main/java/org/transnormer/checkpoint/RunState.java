@@ -22,15 +22,21 @@ import org.transnormer.InputException;
 public record RunState(long step, long tokens, long seed, String configDigest, Map<String, Object> data,
         Map<String, Object> schedule, Map<String, Object> random, Map<String, Object> versions) {
     static final String FILE = "state.json";
+    private static final String FINGERPRINTS = "fingerprints";
     private static final long FORMAT = 1;
     private static final long LARGEST = 16 << 20;
     private static final String CURE = "resume from another checkpoint";
 
-    /** What the file holds; {@code files} are the sizes of the checkpoint's files by name. */
-    record Stored(RunState state, Map<String, Object> files) {
+    /**
+     * What the file holds.
+     *
+     * @param files sizes of the checkpoint's files by name
+     * @param fingerprints of those that hold tensors, in hexadecimal; none in checkpoints made before there were any
+     */
+    record Stored(RunState state, Map<String, Object> files, Map<String, Object> fingerprints) {
     }
 
-    void write(Path folder, Map<String, Object> files) {
+    void write(Path folder, Map<String, Object> files, Map<String, Object> fingerprints) {
         Map<String, Object> json = new LinkedHashMap<>();
         json.put("format", FORMAT);
         json.put("step", step);
@@ -42,6 +48,7 @@ public record RunState(long step, long tokens, long seed, String configDigest, M
         json.put("random", random);
         json.put("versions", versions);
         json.put("files", files);
+        json.put(FINGERPRINTS, fingerprints);
         AtomicFiles.write(folder.resolve(FILE), Json.pretty(json));
     }
 
@@ -60,7 +67,8 @@ public record RunState(long step, long tokens, long seed, String configDigest, M
         RunState state = new RunState(number(file, json, "step"), number(file, json, "tokens"),
                 number(file, json, "seed"), digest, map(file, json, "data"), map(file, json, "schedule"),
                 map(file, json, "random"), map(file, json, "versions"));
-        return new Stored(state, map(file, json, "files"));
+        return new Stored(state, map(file, json, "files"),
+                json.containsKey(FINGERPRINTS) ? map(file, json, FINGERPRINTS) : Map.of());
     }
 
     private static long number(Path file, Map<String, Object> json, String key) {

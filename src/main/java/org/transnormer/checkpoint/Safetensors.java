@@ -37,8 +37,12 @@ public final class Safetensors implements AutoCloseable {
             ValueLayout.JAVA_LONG_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final String NOT_ONE = "give a .safetensors file; if it is one, it is damaged: get it again";
 
+    /** Elements on their way to a device. */
+    private static final int BUFFER = 4 << 20;
+
     private final Path file;
     private final Arena arena;
+    private final MemorySegment whole;
     private final MemorySegment data;
     private final SafetensorsHeader header;
     private final ImmutableMap<String, Entry> byName;
@@ -59,10 +63,11 @@ public final class Safetensors implements AutoCloseable {
         }
     }
 
-    private Safetensors(Path file, Arena arena, MemorySegment data, SafetensorsHeader header) {
+    private Safetensors(Path file, Arena arena, MemorySegment whole, long begin, SafetensorsHeader header) {
         this.file = file;
         this.arena = arena;
-        this.data = data;
+        this.whole = whole;
+        this.data = whole.asSlice(begin);
         this.header = header;
         this.byName = header.entries().groupByUniqueKey(Entry::name).toImmutable();
     }
@@ -91,9 +96,8 @@ public final class Safetensors implements AutoCloseable {
                         .formatted(length, length - (size - Long.BYTES)), "download or copy it again");
             }
             byte[] json = map.asSlice(Long.BYTES, length).toArray(ValueLayout.JAVA_BYTE);
-            MemorySegment data = map.asSlice(Long.BYTES + length);
-            Safetensors opening = new Safetensors(file, arena, data,
-                    SafetensorsHeader.parse(file, json, data.byteSize()));
+            Safetensors opening = new Safetensors(file, arena, map, Long.BYTES + length,
+                    SafetensorsHeader.parse(file, json, size - Long.BYTES - length));
             opened = true;
             return opening;
         } catch (IOException e) {
@@ -165,7 +169,7 @@ public final class Safetensors implements AutoCloseable {
         Entry entry = entry(name);
         checkConvertible(entry, target);
         Tensor tensor = memory.allocate(kind, name, target, entry.shape().toArray());
-        copy(entry, tensor);
+        copy(entry, Part.whole(tensor));
         return tensor;
     }
 
@@ -175,14 +179,25 @@ public final class Safetensors implements AutoCloseable {
      * @throws InputException as for read, and if the shapes differ
      */
     public void readInto(String name, Tensor target) {
-        Entry entry = entry(name);
-        checkConvertible(entry, target.dtype());
-        if (!Arrays.equals(entry.shape().toArray(), target.shape())) {
+        readInto(Part.whole(target).named(name));
+    }
+
+    /**
+     * Reads the elements of a tensor that a part has, and touches no others; otherwise as above.
+     *
+     * @param part of a tensor of its name
+     */
+    void readInto(Part part) {
+        Entry entry = entry(part.name());
+        checkConvertible(entry, part.dtype());
+        if (!Arrays.equals(entry.shape().toArray(), part.shape())) {
             throw InputFiles.bad(file, "tensor %s has shape %s, wanted %s".formatted(
-                    InputFiles.quoted(name), entry.shape(), Arrays.toString(target.shape())),
+                    InputFiles.quoted(part.name()), entry.shape(), Arrays.toString(part.shape())),
                     "the file belongs to another model");
         }
-        copy(entry, target);
+        if (part.values() != null) {
+            copy(entry, part);
+        }
     }
 
     /**
@@ -203,6 +218,22 @@ public final class Safetensors implements AutoCloseable {
         return data.asSlice(entry.begin(), entry.end() - entry.begin());
     }
 
+    /**
+     * What the n-th of some nearly equal ranges of the file adds to its {@link Fingerprint}.
+     *
+     * @throws InputException if it cannot be read
+     */
+    long fingerprint(int n, int ranges) {
+        long from = whole.byteSize() * n / ranges;
+        long to = whole.byteSize() * (n + 1) / ranges;
+        try {
+            return Fingerprint.of(whole, from, from, to - from);
+        } catch (InternalError e) {
+            throw new InputException(file.toString(), "became shorter or unreadable while it was checked",
+                    "check the disk, and that no other program writes the file", e);
+        }
+    }
+
     /** Unmaps the file. Idempotent. */
     @Override
     public void close() {
@@ -211,31 +242,47 @@ public final class Safetensors implements AutoCloseable {
         }
     }
 
-    private void copy(Entry entry, Tensor target) {
-        if (target.storage() instanceof Storage.Device) {
-            try (Arena temporary = Arena.ofConfined()) {
-                Tensor onHost = Tensor.allocate(temporary, target.name(), target.dtype(), target.shape());
-                copy(entry, onHost);
-                target.copyFrom(onHost);
-            }
-            return;
-        }
-        FileDType source = entry.dtype();
+    private void copy(Entry entry, Part part) {
+        Tensor target = part.values();
         FileDType type = FileDType.of(target.dtype());
-        try {
+        try (Arena arena = Arena.ofConfined()) {
+            if (!(target.storage() instanceof Storage.Device)) {
+                Elements.forEachRun(target,
+                        (first, at, count) -> copy(entry, part, first, target.segment(), at, count));
+                return;
+            }
+            long step = BUFFER / type.bytes();
+            MemorySegment buffer = arena.allocate(BUFFER, 64);
             Elements.forEachRun(target, (first, at, count) -> {
-                long from = entry.begin() + first * source.bytes();
-                long bad = Elements.copy(data, from, source, target.segment(), at * type.bytes(), type, count);
-                if (bad >= 0) {
-                    throw InputFiles.bad(file, "tensor %s: element %d is %s, which does not fit 32 bits".formatted(
-                            InputFiles.quoted(entry.name()), first + bad,
-                            Elements.shown(data, from + bad * source.bytes(), source)), "correct the file");
+                for (long i = 0; i < count; i += step) {
+                    long n = Math.min(step, count - i);
+                    copy(entry, part, first + i, buffer, 0, n);
+                    Tensor.of(target.name(), target.dtype(), target.storage(), at + i, n)
+                            .copyFrom(Tensor.of(target.name(), target.dtype(), new Storage.Host(buffer), 0, n));
                 }
             });
         } catch (InternalError e) {
             // How the JVM reports a mapped page that cannot be read.
             throw new InputException(file.toString(), "became shorter or unreadable while tensor %s was read".formatted(
                     InputFiles.quoted(entry.name())), "check the disk, and that no other program writes the file", e);
+        }
+    }
+
+    /** Elements {@code first} to {@code first + count} of a part, to element {@code at} of some memory. */
+    private void copy(Entry entry, Part part, long first, MemorySegment to, long at, long count) {
+        FileDType source = entry.dtype();
+        FileDType type = FileDType.of(part.dtype());
+        long run;
+        for (long i = 0; i < count; i += run) {
+            run = Math.min(count - i, part.places().runFrom(first + i));
+            long there = part.places().of(first + i);
+            long from = entry.begin() + there * source.bytes();
+            long bad = Elements.copy(data, from, source, to, (at + i) * type.bytes(), type, run);
+            if (bad >= 0) {
+                throw InputFiles.bad(file, "tensor %s: element %d is %s, which does not fit 32 bits".formatted(
+                        InputFiles.quoted(entry.name()), there + bad,
+                        Elements.shown(data, from + bad * source.bytes(), source)), "correct the file");
+            }
         }
     }
 

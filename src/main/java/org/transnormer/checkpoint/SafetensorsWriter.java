@@ -2,12 +2,15 @@ package org.transnormer.checkpoint;
 
 import com.fasterxml.jackson.core.JsonGenerator;
 import java.io.IOException;
+import java.io.RandomAccessFile;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.Arrays;
 import java.util.Comparator;
 import java.util.Map;
@@ -24,26 +27,30 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * Writes a safetensors file. The bytes are a function of the contents only: tensors lie by {@link FileDType}, widest
- * first, then by name, so that each is aligned to its elements without a gap; the data begins at a multiple of 8. The elements are
- * read when {@link #write} runs, converted through one small buffer, and the file appears complete or not at all. SPEC
- * section 6.1.
+ * first, then by name, so that each is aligned to its elements without a gap; the data begins at a multiple of 8. The
+ * elements are read when they are written, and converted through one small buffer. SPEC section 6.1.
+ *
+ * <p>{@link #write} is one process's way: the file appears complete or not at all. Where several have parts of the
+ * tensors, all add the same tensors, one of them calls {@link #create}, and then each {@link #fill}: every element has
+ * its place in the file from the start, so nobody waits for anybody, and the bytes are those that one process writes.
  */
 public final class SafetensorsWriter {
     private static final int BUFFER = 4 << 20;
     /** The largest piece handed to one write: byte buffers hold less than 2 GiB. */
     private static final long PIECE = 1 << 28;
+    private static final int BUFFERS = 2;
 
     private final MutableSortedMap<String, String> metadata = SortedMaps.mutable.empty();
     private final MutableList<Item> items = Lists.mutable.empty();
     private final MutableSet<String> names = Sets.mutable.empty();
 
-    private record Item(Tensor tensor, FileDType dtype) {
+    private record Item(Part part, FileDType dtype) {
         String name() {
-            return tensor.name();
+            return part.name();
         }
 
         long bytes() {
-            return tensor.size() * dtype.bytes();
+            return part.size() * dtype.bytes();
         }
     }
 
@@ -65,13 +72,20 @@ public final class SafetensorsWriter {
      * @throws IllegalArgumentException if the name is taken or the types do not convert
      */
     public SafetensorsWriter add(Tensor tensor, DType dtype) {
-        if (tensor.dtype().isFloat() != dtype.isFloat()) {
-            throw new IllegalArgumentException("%s cannot be written as %s".formatted(tensor, dtype));
+        return add(Part.whole(tensor), dtype);
+    }
+
+    /** Adds a tensor of which other processes may have other parts; all add it alike. Otherwise as above. */
+    SafetensorsWriter add(Part part, DType dtype) {
+        if (part.dtype().isFloat() != dtype.isFloat()) {
+            throw new IllegalArgumentException("%s %s cannot be written as %s".formatted(part.name(), part.dtype(),
+                    dtype));
         }
-        if (tensor.name().equals(SafetensorsHeader.METADATA) || !names.add(tensor.name())) {
-            throw new IllegalArgumentException("the name of %s is taken".formatted(tensor));
+        if (part.name().equals(SafetensorsHeader.METADATA) || !names.add(part.name())) {
+            throw new IllegalArgumentException("the name of %s %s %s is taken".formatted(part.name(), part.dtype(),
+                    Arrays.toString(part.shape())));
         }
-        items.add(new Item(tensor, FileDType.of(dtype)));
+        items.add(new Item(part, FileDType.of(dtype)));
         return this;
     }
 
@@ -88,14 +102,56 @@ public final class SafetensorsWriter {
     public void write(Path file) {
         byte[] header = header();
         AtomicFiles.write(file, header.length + items.sumOfLong(Item::bytes), channel -> {
-            writeAll(channel, ByteBuffer.wrap(header));
-            try (Arena arena = Arena.ofConfined()) {
-                MemorySegment buffer = arena.allocate(BUFFER, 64);
-                for (Item item : items) {
-                    write(channel, item, buffer);
-                }
-            }
+            writeAll(channel, ByteBuffer.wrap(header), 0);
+            fill(channel, header.length);
         });
+    }
+
+    /**
+     * Makes a new file of full length that lacks the elements, for several processes to fill.
+     *
+     * @return what its header adds to the file's fingerprint
+     */
+    long create(Path file) throws IOException {
+        byte[] header = header();
+        Files.write(file, header, StandardOpenOption.CREATE_NEW);
+        try (RandomAccessFile whole = new RandomAccessFile(file.toFile(), "rw")) {
+            whole.setLength(header.length + items.sumOfLong(Item::bytes));
+        }
+        return Fingerprint.of(MemorySegment.ofArray(header), 0, 0, header.length);
+    }
+
+    /**
+     * Writes this process's elements into a file that is there, and forces it to the disk. The file is opened for
+     * writing alone: a file system between machines then hands on the bytes that were written, never the page around
+     * them, where others write too.
+     *
+     * @return what they add to the file's fingerprint
+     */
+    long fill(Path file) throws IOException {
+        if (items.noneSatisfy(item -> item.part().values() != null)) {
+            return 0;
+        }
+        try (FileChannel channel = FileChannel.open(file, StandardOpenOption.WRITE)) {
+            long sum = fill(channel, header().length);
+            channel.force(true);
+            return sum;
+        }
+    }
+
+    private long fill(FileChannel channel, long data) throws IOException {
+        long sum = 0;
+        long begin = data;
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment buffers = arena.allocate((long) BUFFERS * BUFFER, 64);
+            for (Item item : items) {
+                if (item.part().values() != null) {
+                    sum += new Transfer(channel, item, begin, buffers).write();
+                }
+                begin += item.bytes();
+            }
+        }
+        return sum;
     }
 
     /** Length and JSON, padded with blanks to a multiple of 8. */
@@ -128,43 +184,74 @@ public final class SafetensorsWriter {
         out.writeObjectFieldStart(item.name());
         out.writeStringField("dtype", item.dtype().name());
         out.writeFieldName("shape");
-        long[] shape = item.tensor().shape();
+        long[] shape = item.part().shape();
         out.writeArray(shape, 0, shape.length);
         out.writeFieldName("data_offsets");
         out.writeArray(new long[] {begin, begin + item.bytes()}, 0, 2);
         out.writeEndObject();
     }
 
-    private static void write(FileChannel channel, Item item, MemorySegment buffer) throws IOException {
-        Tensor tensor = item.tensor();
-        if (tensor.storage() instanceof Storage.Device) {
-            try (Arena temporary = Arena.ofConfined()) {
-                Tensor onHost = Tensor.allocate(temporary, tensor.name(), tensor.dtype(), tensor.shape());
-                onHost.copyFrom(tensor);
-                write(channel, new Item(onHost, item.dtype()), buffer);
-            }
-            return;
-        }
-        FileDType source = FileDType.of(tensor.dtype());
-        FileDType target = item.dtype();
-        Elements.<IOException>forEachRun(tensor, (_, at, count) -> {
-            MemorySegment run = tensor.segment().asSlice(at * source.bytes(), count * source.bytes());
-            long step = source == target ? PIECE / source.bytes() : BUFFER / Math.max(source.bytes(), target.bytes());
-            for (long i = 0; i < count; i += step) {
-                long n = Math.min(step, count - i);
-                MemorySegment piece = run.asSlice(i * source.bytes(), n * source.bytes());
-                if (source != target) {
-                    Elements.copy(piece, 0, source, buffer, 0, target, n);
-                    piece = buffer.asSlice(0, n * target.bytes());
+    /**
+     * One tensor's elements on their way to the file.
+     *
+     * @param begin byte of the file where the tensor begins
+     * @param buffers one for elements from a device, one for elements in the file's type
+     */
+    private record Transfer(FileChannel channel, Item item, long begin, MemorySegment buffers) {
+
+        long write() throws IOException {
+            Tensor values = item.part().values();
+            FileDType source = FileDType.of(values.dtype());
+            boolean inPlace = source == item.dtype() && !(values.storage() instanceof Storage.Device);
+            long step = inPlace ? PIECE / source.bytes() : BUFFER / Math.max(source.bytes(), item.dtype().bytes());
+            long[] sum = {0};
+            Elements.<IOException>forEachRun(values, (first, at, count) -> {
+                for (long i = 0; i < count; i += step) {
+                    long n = Math.min(step, count - i);
+                    sum[0] += place(first + i, n, converted(onHost(values, source, at + i, n), source, n));
                 }
-                writeAll(channel, piece.asByteBuffer());
+            });
+            return sum[0];
+        }
+
+        private MemorySegment onHost(Tensor values, FileDType source, long at, long n) {
+            if (!(values.storage() instanceof Storage.Device)) {
+                return values.segment().asSlice(at * source.bytes(), n * source.bytes());
             }
-        });
+            MemorySegment buffer = buffers.asSlice(0, n * source.bytes());
+            Tensor.of(values.name(), values.dtype(), new Storage.Host(buffer), 0, n)
+                    .copyFrom(Tensor.of(values.name(), values.dtype(), values.storage(), at, n));
+            return buffer;
+        }
+
+        private MemorySegment converted(MemorySegment elements, FileDType source, long n) {
+            if (source == item.dtype()) {
+                return elements;
+            }
+            MemorySegment buffer = buffers.asSlice(BUFFER, n * item.dtype().bytes());
+            Elements.copy(elements, 0, source, buffer, 0, item.dtype(), n);
+            return buffer;
+        }
+
+        /** Writes elements {@code first} to {@code first + n} of the part. */
+        private long place(long first, long n, MemorySegment bytes) throws IOException {
+            int size = item.dtype().bytes();
+            long sum = 0;
+            long run;
+            for (long i = 0; i < n; i += run) {
+                run = Math.min(n - i, item.part().places().runFrom(first + i));
+                long at = begin + item.part().places().of(first + i) * size;
+                writeAll(channel, bytes.asSlice(i * size, run * size).asByteBuffer(), at);
+                sum += Fingerprint.of(bytes, i * size, at, run * size);
+            }
+            return sum;
+        }
     }
 
-    private static void writeAll(FileChannel channel, ByteBuffer bytes) throws IOException {
+    private static void writeAll(FileChannel channel, ByteBuffer bytes, long at) throws IOException {
+        long to = at;
         while (bytes.hasRemaining()) {
-            channel.write(bytes);
+            to += channel.write(bytes, to);
         }
     }
 }

@@ -97,7 +97,7 @@ final class InspectCommand implements Callable<Integer> {
     private static void parameters(HuggingFace model, PrintWriter out) {
         try (PlanMemory plan = new PlanMemory()) {
             ModelConfig config = ModelFolder.config(model);
-            model.check(ModelFolder.tensors(new Weights(config, Precision.F32, plan, false)));
+            ModelFolder.check(model, new Weights(config, Precision.F32, plan, false));
             out.printf("%,d parameters, the head %s%n", config.parameterCount(),
                     config.tiedHead() ? "tied to the embedding" : "separate");
         } catch (InputException e) {

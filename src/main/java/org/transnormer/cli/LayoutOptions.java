@@ -48,10 +48,6 @@ final class LayoutOptions {
             throw new IllegalArgumentException("--sp %d does not divide the %d ranks%s".formatted(sequence,
                     job.size(), tensor == 1 ? "" : " by --tp " + tensor));
         }
-        if (job.size() > 1 && (tensor > 1 || sharding != Sharding.NONE)) {
-            throw new IllegalArgumentException(
-                    "ranks that each hold a part cannot save yet: leave out --tp and --sharding");
-        }
         return new Layout(job.size() / tensor / sequence, sequence, tensor);
     }
 }

@@ -12,7 +12,9 @@ import java.util.Set;
 import java.util.concurrent.Callable;
 import org.transnormer.InputException;
 import org.transnormer.backend.Backend;
+import org.transnormer.checkpoint.AtomicFiles;
 import org.transnormer.checkpoint.HfConfig;
+import org.transnormer.checkpoint.SharedFolder;
 import org.transnormer.launch.Job;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Preset;
@@ -200,7 +202,7 @@ final class TrainCommand implements Callable<Integer> {
             TrainingRun run = new TrainingRun(backend, mesh, layout.mode(), config, settings, data.train(),
                     data.heldOut(), planned.recompute());
             RunFolder folder = earlier == null ? begin(job, run, description)
-                    : goOn(job, run, earlier.with(description));
+                    : goOn(job, run, earlier, description);
             out.printf("run folder: %s%s%n", folder.path(), earlier == null ? ""
                     : ", after step %d".formatted(run.trainer().step()));
             if (!new TrainingLoop(job, mesh, run, folder, backend, tokenizer, out).run()) {
@@ -232,19 +234,34 @@ final class TrainCommand implements Callable<Integer> {
     private RunFolder begin(Job job, TrainingRun run, RunFolder.Description description) {
         run.weights().initialise(description.settings().seed());
         run.optimizer().adoptWeights();
-        RunFolder made = job.rank() == 0 ? RunFolder.create(outFolder(), description) : null;
+        RunFolder made = job.rank() == 0 ? RunFolder.create(outFolder(), description, sharers(job, 0)) : null;
         byte[] path = job.broadcast("the run folder", made == null ? new byte[0]
                 : made.path().toString().getBytes(StandardCharsets.UTF_8), 0);
-        return made != null ? made
+        RunFolder folder = made != null ? made
                 : RunFolder.shared(Path.of(new String(path, StandardCharsets.UTF_8)), description);
-    }
-
-    private static RunFolder goOn(Job job, TrainingRun run, RunFolder folder) {
-        folder.restore(run);
-        if (job.rank() == 0) {
-            folder.describe();
+        try {
+            SharedFolder.check(job, folder.path());
+        } catch (RuntimeException e) {
+            if (made != null) {
+                AtomicFiles.delete(made.path());
+            }
+            throw e;
         }
         return folder;
+    }
+
+    private RunFolder goOn(Job job, TrainingRun run, RunFolder earlier, RunFolder.Description description) {
+        RunFolder folder = earlier.with(description);
+        SharedFolder.check(job, folder.path());
+        folder.restore(job, run);
+        if (job.rank() == 0) {
+            folder.describe(sharers(job, run.trainer().step()));
+        }
+        return folder;
+    }
+
+    private RunFolder.Ranks sharers(Job job, long afterStep) {
+        return new RunFolder.Ranks(afterStep, layout.of(job).toString(), layout.mode().label());
     }
 
     private RunFolder resumed() {

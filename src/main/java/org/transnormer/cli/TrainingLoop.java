@@ -127,9 +127,7 @@ final class TrainingLoop {
 
     private void save() {
         job.phase(Phase.SAVING);
-        if (job.rank() == 0) {
-            folder.save(run, backend.precision(), tokenizer);
-        }
+        folder.save(job, run, backend.precision(), tokenizer);
     }
 
     private void finish() throws IOException {
@@ -142,8 +140,8 @@ final class TrainingLoop {
             progress.note("stopped after step %d; go on with: tnl train --resume %s".formatted(step, folder.path()));
             return;
         }
+        folder.saveModel(job, run, backend.precision(), tokenizer);
         if (job.rank() == 0) {
-            folder.saveModel(run, backend.precision(), tokenizer);
             progress.note("model: %s%nloss plot: %s".formatted(folder.model(), folder.plot()));
         }
     }

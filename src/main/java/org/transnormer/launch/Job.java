@@ -8,10 +8,7 @@ import org.transnormer.parallel.Exchange;
  * The processes that do one thing together, seen from one of them. All call the same methods in the same order. When one
  * fails, is gone, hangs or disagrees, every process ends, after one line that says who and why. SPEC section 7.4.
  */
-public sealed interface Job extends Exchange, AutoCloseable permits Alone, RankedJob {
-    /** Most bytes that a rank gives to a {@link #gather}. */
-    int MOST_BYTES = 1 << 12;
-
+public sealed interface Job extends Exchange, Gathering, AutoCloseable permits Alone, RankedJob {
     /** The job of this process only: nobody to wait for. */
     static Job alone() {
         return new Alone();
@@ -37,25 +34,6 @@ public sealed interface Job extends Exchange, AutoCloseable permits Alone, Ranke
      * which and where.
      */
     void agree(List<String> configuration);
-
-    /**
-     * Gives some bytes to all, and gets what all gave.
-     *
-     * @param what they are; the same on all ranks
-     * @param mine at most {@link #MOST_BYTES}
-     * @return by rank
-     */
-    List<byte[]> gather(String what, byte[] mine);
-
-    /** What rank {@code root} gave. */
-    default byte[] broadcast(String what, byte[] mine, int root) {
-        return gather(what, rank() == root ? mine : new byte[0]).get(root);
-    }
-
-    /** Returns when every rank has called it. */
-    default void barrier(String what) {
-        gather(what, new byte[0]);
-    }
 
     /** Something that may take long begins; not a step. */
     void phase(Phase phase);

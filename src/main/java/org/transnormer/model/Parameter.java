@@ -1,8 +1,6 @@
 package org.transnormer.model;
 
-import java.lang.foreign.Arena;
 import org.transnormer.parallel.Shard;
-import org.transnormer.tensor.Storage;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -15,9 +13,10 @@ import org.transnormer.tensor.Tensor;
  * @param offset first element in the group's buffers
  * @param exported rows that are in a checkpoint; the others, padding of the vocabulary, are zero
  * @param shape in memory
+ * @param saved shape of the whole in a checkpoint
  */
 public record Parameter(ParameterGroup group, String name, Initialisation initialisation, Shard shard, long offset,
-        long exported, long[] shape) {
+        long exported, long[] shape, long[] saved) {
 
     /** How a new model fills a parameter. */
     public enum Initialisation {
@@ -45,6 +44,11 @@ public record Parameter(ParameterGroup group, String name, Initialisation initia
         return new Span(offset, offset + elements());
     }
 
+    /** Those of them that are in a checkpoint. */
+    public Span savedSpan() {
+        return new Span(offset, offset + exported * (elements() / shape[0]));
+    }
+
     /** This parameter's part of one of its group's buffers, in its shape in memory. */
     public Tensor of(Tensor flat) {
         return Tensor.of(name, flat.dtype(), flat.storage(), flat.offset() + offset, shape);
@@ -58,27 +62,6 @@ public record Parameter(ParameterGroup group, String name, Initialisation initia
     /** Its gradient, in its shape in memory. */
     public Tensor gradient() {
         return of(group.gradient()).named("grad." + name);
-    }
-
-    /**
-     * Takes what this rank keeps of the whole parameter.
-     *
-     * @param whole as a checkpoint holds it, in host memory
-     */
-    public void takeFrom(Tensor whole) {
-        if (!group.isGathered() && !(value().storage() instanceof Storage.Device)) {
-            shard.take(whole, value());
-            return;
-        }
-        Span kept = span().and(group.kept());
-        if (kept.isEmpty()) {
-            return;
-        }
-        try (Arena temporary = Arena.ofConfined()) {
-            Tensor onHost = Tensor.allocate(temporary, name, group.dtype(), shape);
-            shard.take(whole, onHost);
-            group.kept(kept).copyFrom(kept.from(offset).of(onHost.reshape(elements())));
-        }
     }
 
     /** The part of one of the group's buffers that is in a checkpoint. */

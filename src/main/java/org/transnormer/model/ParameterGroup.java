@@ -57,7 +57,9 @@ public final class ParameterGroup {
         Shard shard = shards.of(parameterName);
         long[] part = shard.part(shape);
         long rows = exported == shape[0] ? part[0] : Math.clamp(exported - shard.rank() * part[0], 0, part[0]);
-        Parameter p = new Parameter(this, parameterName, initialisation, shard, size, rows, part);
+        long[] saved = shape.clone();
+        saved[0] = exported;
+        Parameter p = new Parameter(this, parameterName, initialisation, shard, size, rows, part, saved);
         parameters.add(p);
         size = Math.ceilDiv(size + p.elements(), ALIGNMENT) * ALIGNMENT;
         return p;
@@ -149,12 +151,12 @@ public final class ParameterGroup {
     }
 
     /** The elements whose values this rank keeps. */
-    Span kept() {
+    public Span kept() {
         return isGathered() ? share : new Span(0, size);
     }
 
     /** Some of the elements that this rank keeps. */
-    Tensor kept(Span elements) {
+    public Tensor kept(Span elements) {
         return elements.from(kept().from()).of(isGathered() ? valueShare : value);
     }
 

@@ -16,12 +16,18 @@ public record Span(long from, long to) {
 
     /** The elements of both; empty where there are none. */
     public Span and(Span other) {
-        return new Span(Math.max(from, other.from), Math.min(to, other.to));
+        long first = Math.max(from, other.from);
+        return new Span(first, Math.max(first, Math.min(to, other.to)));
     }
 
     /** The same elements counted from {@code origin} on. */
     public Span from(long origin) {
         return new Span(from - origin, to - origin);
+    }
+
+    /** The n-th of some nearly equal ranges that these elements are cut into. */
+    Span part(long n, long parts) {
+        return new Span(from + size() * n / parts, from + size() * (n + 1) / parts);
     }
 
     /** These elements of a flat tensor. */

@@ -177,6 +177,18 @@ public final class Weights {
         return data;
     }
 
+    /**
+     * The elements of a parameter, in its group's buffers, that this rank writes into a checkpoint: every element of the
+     * whole is one rank's, and what several keep is written by turns. SPEC section 6.3.
+     */
+    public Span written(Parameter p) {
+        Span span = p.savedSpan().and(p.group().share());
+        if (!data.isSharded()) {
+            span = span.part(data.communicator().rank(), data.communicator().size());
+        }
+        return p.shard().isReplicated() ? span.part(shards.rank(), shards.size()) : span;
+    }
+
     /** The matrices of a block. */
     ParameterGroup matrices(int layer) {
         return matrices.get(layer);
@@ -227,8 +239,7 @@ public final class Weights {
 
     /** Only what this rank keeps is drawn; what is to be placed is returned. */
     private Optional<CompletableFuture<Drawn>> initialise(Parameter p, long seed) {
-        long exported = p.exported() * (p.elements() / p.shape()[0]);
-        Span span = new Span(p.offset(), p.offset() + exported).and(p.group().kept());
+        Span span = p.savedSpan().and(p.group().kept());
         if (span.isEmpty()) {
             return Optional.empty();
         }

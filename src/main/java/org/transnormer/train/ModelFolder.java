@@ -1,22 +1,18 @@
 package org.transnormer.train;
 
 import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import org.transnormer.InputException;
 import org.transnormer.backend.Precision;
 import org.transnormer.checkpoint.HfConfig;
 import org.transnormer.checkpoint.HuggingFace;
 import org.transnormer.checkpoint.HuggingFaceWriter;
 import org.transnormer.model.ModelConfig;
-import org.transnormer.model.Parameter;
 import org.transnormer.model.ReleasedConfig;
 import org.transnormer.model.ShardTable;
 import org.transnormer.model.Weights;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.PlanMemory;
-import org.transnormer.tensor.Tensor;
 
 /** Models to and from Hugging Face style folders: the released keys and tensor names. SPEC section 6.2. */
 public final class ModelFolder {
@@ -58,44 +54,26 @@ public final class ModelFolder {
     public static Weights load(HuggingFace folder, ModelConfig config, Precision precision, Memory memory,
             ShardTable shards) {
         try (PlanMemory plan = new PlanMemory()) {
-            folder.check(tensors(new Weights(config, precision, plan, false)));
+            check(folder, new Weights(config, precision, plan, false));
         }
         Weights weights = new Weights(config, precision, memory, false, shards);
-        if (shards.size() == 1) {
-            folder.readInto(tensors(weights));
-            return weights;
-        }
-        for (Parameter p : weights.parameters()) {
-            Tensor whole = folder.view(p.name());
-            if (whole == null || !whole.dtype().isFloat()) {
-                throw new InputException(folder.folder().toString(), "tensor %s is %s".formatted(p.name(),
-                        folder.entry(p.name()).dtype()), "convert it to F32, F16 or BF16 first");
-            }
-            p.takeFrom(whole);
-        }
+        folder.readInto(Parts.kept(weights));
         return weights;
     }
 
     /**
-     * What a checkpoint holds of a model, under the released names: the padding of the vocabulary cut off.
+     * Compares names and shapes with those of a model.
      *
-     * @throws IllegalStateException if this rank keeps only shares of the weights
+     * @throws InputException if they contradict each other
      */
-    public static List<Tensor> tensors(Weights weights) {
-        List<Tensor> tensors = new ArrayList<>();
-        for (Parameter p : weights.parameters()) {
-            if (p.group().isGathered()) {
-                throw new IllegalStateException("this rank keeps a share of %s only".formatted(p.name()));
-            }
-            tensors.add(p.exported(p.group().value()).named(p.name()));
-        }
-        return tensors;
+    public static void check(HuggingFace folder, Weights weights) {
+        folder.check(Parts.kept(weights));
     }
 
-    /** Writes a model, its matrices in the type that it computes with. */
+    /** Writes what this rank has to write of a model, its matrices in the type that it computes with. */
     public static HuggingFaceWriter writer(ModelConfig config, Weights weights, Precision precision) {
         DType dtype = precision.weights() == DType.F64 ? DType.F32 : precision.weights();
-        return new HuggingFaceWriter(HfConfig.of(ReleasedConfig.toJson(config)), tensors(weights), dtype,
+        return new HuggingFaceWriter(HfConfig.of(ReleasedConfig.toJson(config)), Parts.written(weights), dtype,
                 HuggingFaceWriter.SHARD_BYTES);
     }
 }

@@ -3,6 +3,7 @@ package org.transnormer.train;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -18,12 +19,11 @@ import org.transnormer.checkpoint.HfConfig;
 import org.transnormer.checkpoint.RunCheckpoint;
 import org.transnormer.checkpoint.RunCheckpoints;
 import org.transnormer.checkpoint.RunState;
+import org.transnormer.launch.Gathering;
 import org.transnormer.model.ModelConfig;
-import org.transnormer.model.Parameter;
 import org.transnormer.model.ReleasedConfig;
 import org.transnormer.plot.LossPlot;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.Tensor;
 import org.transnormer.tokenizer.Tokenizer;
 
 /**
@@ -34,6 +34,11 @@ public final class RunFolder {
     private static final String RUN = "run.json";
     private static final String METRICS = "metrics.jsonl";
     private static final String PLOT = "loss.svg";
+    private static final String CHECKPOINTS = "checkpoints";
+    private static final String RANKS = "ranks";
+    private static final String AFTER_STEP = "after_step";
+    private static final String LAYOUT = "layout";
+    private static final String SHARDING = "sharding";
     private static final ObjectMapper JSON = new ObjectMapper();
 
     /**
@@ -75,12 +80,36 @@ public final class RunFolder {
         }
     }
 
+    /**
+     * How the ranks share the work from a step on, for the record: it decides no number but by rounding.
+     *
+     * @param afterStep steps made before; 0 at the beginning
+     * @param layout of the ranks
+     * @param sharding what those that read different data share
+     */
+    public record Ranks(long afterStep, String layout, String sharding) {
+        static Ranks of(Map<?, ?> json) {
+            return new Ranks(((Number) json.get(AFTER_STEP)).longValue(), String.valueOf(json.get(LAYOUT)),
+                    String.valueOf(json.get(SHARDING)));
+        }
+
+        Map<String, Object> toJson() {
+            Map<String, Object> json = new LinkedHashMap<>();
+            json.put(AFTER_STEP, afterStep);
+            json.put(LAYOUT, layout);
+            json.put(SHARDING, sharding);
+            return json;
+        }
+    }
+
     private final Path path;
     private final Description description;
+    private final List<Ranks> ranks;
 
-    private RunFolder(Path path, Description description) {
+    private RunFolder(Path path, Description description, List<Ranks> ranks) {
         this.path = path;
         this.description = description;
+        this.ranks = List.copyOf(ranks);
     }
 
     /**
@@ -88,7 +117,7 @@ public final class RunFolder {
      *
      * @throws InputException if something is there already
      */
-    public static RunFolder create(Path path, Description description) {
+    public static RunFolder create(Path path, Description description, Ranks ranks) {
         try {
             if (Files.exists(path) && !Files.isDirectory(path)) {
                 throw new InputException(path.toString(), "is a file, and a run is a folder", "give another --out");
@@ -101,14 +130,14 @@ public final class RunFolder {
         } catch (IOException e) {
             throw new InputException(path.toString(), "cannot be made: " + e.getMessage(), "give another --out", e);
         }
-        RunFolder folder = new RunFolder(path, description);
-        folder.describe();
+        RunFolder folder = new RunFolder(path, description, List.of());
+        folder.describe(ranks);
         return folder;
     }
 
     /** A run that another rank has just started, or opened, on a file system that all share. */
     public static RunFolder shared(Path path, Description description) {
-        return new RunFolder(path, description);
+        return new RunFolder(path, description, List.of());
     }
 
     /** Whether a path is the folder of a run. */
@@ -137,20 +166,36 @@ public final class RunFolder {
                     ReleasedConfig.parse(keys, Boolean.TRUE.equals(model.get("tie_word_embeddings"))),
                     BackendKind.valueOf(String.valueOf(json.get("backend"))),
                     DType.valueOf(String.valueOf(json.get("dtype"))), String.valueOf(json.get("train_digest")),
-                    String.valueOf(json.get("held_out_digest"))));
+                    String.valueOf(json.get("held_out_digest"))), ranks(json.get(RANKS)));
         } catch (IllegalArgumentException | ClassCastException | NullPointerException e) {
             throw new InputException(file.toString(), "is damaged: " + e.getMessage(), "start the run again", e);
         }
     }
 
-    /** The same run with another description, to be written by {@link #describe}. */
-    public RunFolder with(Description changed) {
-        return new RunFolder(path, changed);
+    /** None in the records of runs made before there were any. */
+    private static List<Ranks> ranks(Object json) {
+        return json == null ? List.of() : ((List<?>) json).stream().map(each -> Ranks.of((Map<?, ?>) each)).toList();
     }
 
-    /** Writes the description down. */
-    public void describe() {
-        HfConfig.of(description.toJson()).write(path.resolve(RUN));
+    /** The same run with another description, to be written by {@link #describe}. */
+    public RunFolder with(Description changed) {
+        return new RunFolder(path, changed, ranks);
+    }
+
+    /** Writes the description down, and how the ranks share the work from now on, if that is another way than before. */
+    public void describe(Ranks now) {
+        List<Ranks> all = new ArrayList<>(ranks);
+        if (all.isEmpty() || !now.equals(new Ranks(now.afterStep, all.getLast().layout, all.getLast().sharding))) {
+            all.add(now);
+        }
+        Map<String, Object> json = new LinkedHashMap<>(description.toJson());
+        json.put(RANKS, all.stream().map(Ranks::toJson).toList());
+        HfConfig.of(json).write(path.resolve(RUN));
+    }
+
+    /** How the ranks shared the work when the folder was opened, from the first step on. */
+    public List<Ranks> ranks() {
+        return ranks;
     }
 
     public Path path() {
@@ -205,40 +250,54 @@ public final class RunFolder {
         return file;
     }
 
-    /** Saves everything that the run needs to go on from here, bit for bit. */
-    public Path save(TrainingRun run, Precision precision, Tokenizer tokenizer) {
+    /** Saves everything that the run needs to go on from here, bit for bit. Every rank calls this. */
+    public Path save(Gathering ranks, TrainingRun run, Precision precision, Tokenizer tokenizer) {
         TrainSettings settings = description.settings();
         long step = run.trainer().step();
         RunState state = new RunState(step, step * settings.tokensPerStep(), settings.seed(),
                 HfConfig.of(description.toJson()).digest(), Map.of("position", run.batches().position()),
                 Map.of("name", settings.schedule()), Map.of(), Map.of("tnl", description.version()));
-        return checkpoints().save(state, ModelFolder.writer(description.config(), run.weights(), precision),
-                optimizerTensors(run), tokenizer::save);
-    }
-
-    /** Saves the model alone, in place of the one that stood there before the run was given more steps. */
-    public void saveModel(TrainingRun run, Precision precision, Tokenizer tokenizer) {
-        ModelFolder.writer(description.config(), run.weights(), precision).replace(model(), tokenizer::save);
+        return checkpoints().save(ranks, state, ModelFolder.writer(description.config(), run.weights(), precision),
+                Parts.written(run.optimizer(), run.weights()), tokenizer::save);
     }
 
     /**
-     * Brings a run to where its last complete checkpoint was taken.
-     *
-     * @throws InputException if there is none
+     * Saves the model alone, in place of the one that stood there before the run was given more steps. Every rank calls
+     * this.
      */
-    public void restore(TrainingRun run) {
-        Path latest = checkpoints().latest().orElseThrow(() -> new InputException(path.toString(),
-                "has no complete checkpoint", "start the run again in another folder"));
+    public void saveModel(Gathering ranks, TrainingRun run, Precision precision, Tokenizer tokenizer) {
+        ModelFolder.writer(description.config(), run.weights(), precision).replace(ranks, model(), tokenizer::save);
+    }
+
+    /**
+     * Brings a run to where its last complete checkpoint was taken, whatever the layout that wrote it. Every rank calls
+     * this, and reads what it keeps.
+     *
+     * @throws InputException if there is none, or it does not hold what was written
+     */
+    public void restore(Gathering ranks, TrainingRun run) {
+        Path latest = latest(ranks);
         try (RunCheckpoint checkpoint = RunCheckpoint.open(latest)) {
             long step = checkpoint.state().step();
             if (step > description.settings().steps()) {
                 throw new InputException(path.toString(), "has %d steps already".formatted(step), "give more --steps");
             }
-            checkpoint.model().readInto(ModelFolder.tensors(run.weights()));
-            checkpoint.readOptimizer(optimizerTensors(run));
+            checkpoint.verify(ranks);
+            checkpoint.model().readInto(Parts.kept(run.weights()));
+            checkpoint.readOptimizer(Parts.kept(run.optimizer()));
             run.trainer().resumeAfter(step);
             run.batches().seek(position(checkpoint.state(), latest));
         }
+    }
+
+    /** As rank 0 sees it: who looks a moment later may see another one. */
+    private Path latest(Gathering ranks) {
+        byte[] name = ranks.rank() > 0 ? new byte[0]
+                : checkpoints().latest().orElseThrow(() -> new InputException(path.toString(),
+                        "has no complete checkpoint", "start the run again in another folder")).getFileName()
+                        .toString().getBytes(StandardCharsets.UTF_8);
+        return path.resolve(CHECKPOINTS)
+                .resolve(new String(ranks.broadcast("the checkpoint", name, 0), StandardCharsets.UTF_8));
     }
 
     private static long position(RunState state, Path checkpoint) {
@@ -250,28 +309,7 @@ public final class RunFolder {
     }
 
     private RunCheckpoints checkpoints() {
-        return new RunCheckpoints(path.resolve("checkpoints"), description.settings().keep());
-    }
-
-    /**
-     * Master weights where the model's files do not hold them, and the moments, under their parameters' names. The
-     * files hold rounded weights where the optimizer has its own, and where the weights are F64.
-     */
-    private static List<Tensor> optimizerTensors(TrainingRun run) {
-        List<Tensor> tensors = new ArrayList<>();
-        for (Optimizer.State state : run.optimizer().states()) {
-            if (state.m().size() < state.group().size()) {
-                throw new IllegalStateException("this rank keeps a share of the optimizer's state only");
-            }
-            for (Parameter p : state.group().parameters()) {
-                if (state.master() != state.group().valueShare() || state.master().dtype() == DType.F64) {
-                    tensors.add(p.exported(state.master()).named("master." + p.name()));
-                }
-                tensors.add(p.exported(state.m()).named("m." + p.name()));
-                tensors.add(p.exported(state.v()).named("v." + p.name()));
-            }
-        }
-        return tensors;
+        return new RunCheckpoints(path.resolve(CHECKPOINTS), description.settings().keep());
     }
 
     private static boolean isEmpty(Path folder) throws IOException {

@@ -18,6 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.transnormer.EnvironmentException;
 import org.transnormer.InputException;
+import org.transnormer.launch.Job;
 
 class AtomicFilesTest {
     /** Above what the kernel hands out: no such process. */
@@ -44,6 +45,10 @@ class AtomicFilesTest {
 
     private String content() throws IOException {
         return Files.readString(file.resolve("deep/content"));
+    }
+
+    private static void replace(Path target, long bytes, AtomicFiles.Body<Path> body) {
+        AtomicFiles.replaceFolder(Job.alone(), target, bytes, body::write);
     }
 
     @Test
@@ -90,7 +95,7 @@ class AtomicFilesTest {
                     throw new AssertionError("started");
                 })).withMessageContaining("it needs 9,223,372,036,854,775,807 bytes").withMessageContaining("are free");
         assertThatExceptionOfType(EnvironmentException.class)
-                .isThrownBy(() -> AtomicFiles.replaceFolder(file, tooMuch, temp -> {
+                .isThrownBy(() -> replace(file, tooMuch, temp -> {
                     throw new AssertionError("started");
                 })).withMessageContaining("it needs");
         assertThat(names()).isEmpty();
@@ -110,9 +115,9 @@ class AtomicFilesTest {
 
     @Test
     void folderIsWrittenAndReplacedAsAWhole() throws IOException {
-        AtomicFiles.replaceFolder(file, 0, temp -> fill(temp, "one"));
+        replace(file, 0, temp -> fill(temp, "one"));
         Files.writeString(file.resolve("extra"), "x");
-        AtomicFiles.replaceFolder(file, 0, temp -> {
+        replace(file, 0, temp -> {
             fill(temp, "two");
             assertThat(content()).isEqualTo("one");
         });
@@ -123,9 +128,9 @@ class AtomicFilesTest {
 
     @Test
     void failureLeavesTheFolderThatWasThere() throws IOException {
-        AtomicFiles.replaceFolder(file, 0, temp -> fill(temp, "one"));
+        replace(file, 0, temp -> fill(temp, "one"));
         assertThatExceptionOfType(EnvironmentException.class)
-                .isThrownBy(() -> AtomicFiles.replaceFolder(file, 0, temp -> {
+                .isThrownBy(() -> replace(file, 0, temp -> {
                     fill(temp, "two");
                     throw new IOException("disk on fire");
                 })).withMessageContaining("disk on fire");
@@ -141,7 +146,7 @@ class AtomicFilesTest {
         fill(folder.resolve("f.tmp-" + DEAD), "two");
         assertThat(AtomicFiles.complete(file)).isEqualTo(aside);
         assertThatExceptionOfType(EnvironmentException.class)
-                .isThrownBy(() -> AtomicFiles.replaceFolder(file, 0, temp -> {
+                .isThrownBy(() -> replace(file, 0, temp -> {
                     throw new IOException("no");
                 }));
         assertThat(content()).isEqualTo("one");

@@ -43,7 +43,7 @@ class HuggingFaceTest {
 
     private Path save(HfConfig config, List<Tensor> tensors, DType dtype, long shardBytes) {
         Path model = folder.resolve("model");
-        new HuggingFaceWriter(config, tensors, dtype, shardBytes).save(model, temp -> {});
+        new HuggingFaceWriter(config, Part.wholes(tensors), dtype, shardBytes).save(model, temp -> {});
         return model;
     }
 
@@ -98,7 +98,7 @@ class HuggingFaceTest {
         }
         try (HuggingFace read = HuggingFace.open(model)) {
             List<Tensor> back = blank(tensors, DType.F32);
-            read.readInto(back);
+            read.readInto(Part.wholes(back));
             same(back, tensors);
             assertThat(read.notes()).isEmpty();
             assertThat(read.tiedHead()).isFalse();
@@ -118,7 +118,7 @@ class HuggingFaceTest {
                 assertThat(read.entry(t.name()).dtype()).isEqualTo(wide ? FileDType.F32 : FileDType.of(dtype));
             }
             List<Tensor> back = blank(tensors, DType.F32);
-            read.readInto(back);
+            read.readInto(Part.wholes(back));
             same(back, tensors.stream().map(t -> memory.copy(t, HfNames.savedAs(t.name(), dtype))).toList());
             assertThat(read.tiedHead()).isTrue();
             assertThat(read.config().flag("tie_word_embeddings", false)).isTrue();
@@ -133,7 +133,7 @@ class HuggingFaceTest {
         List<Tensor> back = blank(tensors, DType.BF16);
         back.set(0, padded.slice(0, 0, SMALL.vocabulary()));
         try (HuggingFace read = HuggingFace.open(model)) {
-            read.readInto(back);
+            read.readInto(Part.wholes(back));
         }
         same(back.subList(0, 1), List.of(memory.copy(tensors.getFirst(), DType.BF16)));
         assertThat(padded.get(SMALL.vocabulary(), 0)).isZero();
@@ -166,7 +166,7 @@ class HuggingFaceTest {
             assertThat(read.notes()).hasSize(noted ? 1 : 0);
             List<Tensor> wanted = tied ? tensors.subList(0, tensors.size() - 1) : tensors;
             List<Tensor> back = blank(wanted, DType.F32);
-            read.readInto(back);
+            read.readInto(Part.wholes(back));
             same(back, wanted);
         }
     }
@@ -184,7 +184,7 @@ class HuggingFaceTest {
         Path model = save(new TinyModel(11, 8, 2, 2, 12).config(),
                 new TinyModel(11, 16, 3, 4, 24).tensors(memory, DType.F32, false), DType.F32, ONE_FILE);
         try (HuggingFace read = HuggingFace.open(model)) {
-            refused(() -> read.readInto(SMALL.tensors(memory, DType.F32, false)),
+            refused(() -> read.readInto(Part.wholes(SMALL.tensors(memory, DType.F32, false))),
                     model.resolve("config.json").toString(),
                     "model.embed_tokens.weight: config [11, 8], file [11, 16]",
                     "model.layers.0.token_mixer.lrpe.theta: config [2, 1, 4], file [4, 1, 4]", "and 14 more",
@@ -200,7 +200,7 @@ class HuggingFaceTest {
         TinyModel three = new TinyModel(11, 8, 3, 2, 12);
         Path model = save(SMALL.config(), three.tensors(memory, DType.F32, false), DType.F32, ONE_FILE);
         try (HuggingFace read = HuggingFace.open(model)) {
-            refused(() -> read.check(SMALL.tensors(memory, DType.F32, false)),
+            refused(() -> read.check(Part.wholes(SMALL.tensors(memory, DType.F32, false))),
                     "\"model.layers.2.channel_mixer.l1.weight\": not by the config, file [12, 8]",
                     "decoder_layers 3 (config.json: 2)");
         }
@@ -213,7 +213,7 @@ class HuggingFaceTest {
         less.remove(3);
         Path model = save(SMALL.config(), less, DType.F32, ONE_FILE);
         try (HuggingFace read = HuggingFace.open(model)) {
-            refused(() -> read.check(tensors),
+            refused(() -> read.check(Part.wholes(tensors)),
                     "model.layers.0.token_mixer.lrpe.theta: config [2, 1, 4], not in the file",
                     "linear_use_lrpe_list [0, 0] (config.json: [1, 0])");
         }
@@ -223,8 +223,8 @@ class HuggingFaceTest {
     void checkNeedsNoMemory() {
         Path model = save(SMALL.config(), SMALL.tensors(memory, DType.F32, false), DType.F32, ONE_FILE);
         try (PlanMemory plan = new PlanMemory(); HuggingFace read = HuggingFace.open(model)) {
-            read.check(read.names().collect(name -> plan.allocate(MemoryKind.WEIGHTS, name, DType.BF16,
-                    read.entry(name).shape().toArray())));
+            read.check(Part.wholes(read.names().collect(name -> plan.allocate(MemoryKind.WEIGHTS, name, DType.BF16,
+                    read.entry(name).shape().toArray()))));
         }
     }
 
@@ -304,8 +304,9 @@ class HuggingFaceTest {
     void folderInUseIsNotOverwritten() throws IOException {
         Path model = folder.resolve("model");
         Files.createDirectory(model);
-        HuggingFaceWriter writer = new HuggingFaceWriter(SMALL.config(), SMALL.tensors(memory, DType.F32, false),
-                DType.F32, ONE_FILE);
+        HuggingFaceWriter writer =
+                new HuggingFaceWriter(SMALL.config(), Part.wholes(SMALL.tensors(memory, DType.F32, false)),
+                        DType.F32, ONE_FILE);
         writer.save(model, temp -> Files.writeString(temp.resolve("tokenizer.json"), "{}"));
         assertThat(names(model)).containsExactly("config.json", "model.safetensors", "tokenizer.json");
         refused(() -> writer.save(model, temp -> {}), "is not empty", "give a new folder");
@@ -313,8 +314,9 @@ class HuggingFaceTest {
 
     @Test
     void failureLeavesNoHalfModel() throws IOException {
-        HuggingFaceWriter writer = new HuggingFaceWriter(SMALL.config(), SMALL.tensors(memory, DType.F32, false),
-                DType.F32, ONE_FILE);
+        HuggingFaceWriter writer =
+                new HuggingFaceWriter(SMALL.config(), Part.wholes(SMALL.tensors(memory, DType.F32, false)),
+                        DType.F32, ONE_FILE);
         assertThatExceptionOfType(EnvironmentException.class)
                 .isThrownBy(() -> writer.save(folder.resolve("model"), temp -> {
                     throw new IOException("No space left on device");

@@ -3,6 +3,7 @@ package org.transnormer.checkpoint;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import org.transnormer.launch.Job;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.testing.TestTensors;
@@ -30,10 +31,11 @@ final class KilledRun {
                 }
                 // Every step twice: the second time replaces the first.
                 for (int i = 0; i < 2; i++) {
-                    checkpoints.save(
+                    checkpoints.save(Job.alone(),
                             new RunState(step, step * 10, 0, "", Map.of("position", step), Map.of(), Map.of(),
                                     Map.of()),
-                            new HuggingFaceWriter(MODEL.config(), weights, DType.F32, 100_000), moments, temp -> {});
+                            new HuggingFaceWriter(MODEL.config(), Part.wholes(weights), DType.F32, 100_000),
+                            Part.wholes(moments), temp -> {});
                     System.out.println(step);
                 }
             }
@@ -53,8 +55,8 @@ final class KilledRun {
         try (TestTensors memory = new TestTensors(1); RunCheckpoint back = RunCheckpoint.open(latest)) {
             List<Tensor> weights = MODEL.tensors(memory, DType.F32, false);
             List<Tensor> moments = weights.stream().map(w -> memory.copy(w, DType.F32).named("m." + w.name())).toList();
-            back.model().readInto(weights);
-            back.readOptimizer(moments);
+            back.model().readInto(Part.wholes(weights));
+            back.readOptimizer(Part.wholes(moments));
             long step = back.state().step();
             if (!back.state().data().equals(Map.of("position", step))) {
                 throw new AssertionError(back.state());

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.transnormer.EnvironmentException;
 import org.transnormer.InputException;
+import org.transnormer.launch.Job;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.testing.TestTensors;
@@ -55,8 +56,9 @@ class RunCheckpointsTest {
     private Path save(long step) {
         weights.forEach(w -> w.fill(step));
         moments.forEach(m -> m.fill(-step));
-        return checkpoints.save(state(step),
-                new HuggingFaceWriter(SMALL.config(), weights, DType.F32, HuggingFaceWriter.SHARD_BYTES), moments,
+        return checkpoints.save(Job.alone(), state(step),
+                new HuggingFaceWriter(SMALL.config(), Part.wholes(weights), DType.F32, HuggingFaceWriter.SHARD_BYTES),
+                Part.wholes(moments),
                 temp -> Files.writeString(temp.resolve("tokenizer.json"), "{}"));
     }
 
@@ -74,8 +76,8 @@ class RunCheckpointsTest {
             assertThat(back.state()).isEqualTo(state(17));
             weights.forEach(w -> w.fill(0));
             moments.forEach(m -> m.fill(0));
-            back.model().readInto(weights);
-            back.readOptimizer(moments);
+            back.model().readInto(Part.wholes(weights));
+            back.readOptimizer(Part.wholes(moments));
             assertThat(weights).allSatisfy(w -> assertThat(w.getFlat(w.size() - 1)).isEqualTo(17));
             assertThat(moments).allSatisfy(m -> assertThat(m.getFlat(m.size() - 1)).isEqualTo(-17));
         }
@@ -166,9 +168,9 @@ class RunCheckpointsTest {
     void optimizerOfAnotherKindIsRefused() {
         try (RunCheckpoint back = RunCheckpoint.open(save(5))) {
             assertThatExceptionOfType(InputException.class)
-                    .isThrownBy(() -> back.readOptimizer(moments.subList(1, moments.size())))
+                    .isThrownBy(() -> back.readOptimizer(Part.wholes(moments.subList(1, moments.size()))))
                     .withMessageContaining("holds 1 tensors").withMessageContaining("\"m.model.embed_tokens.weight\"");
-            assertThatExceptionOfType(InputException.class).isThrownBy(() -> back.readOptimizer(weights))
+            assertThatExceptionOfType(InputException.class).isThrownBy(() -> back.readOptimizer(Part.wholes(weights)))
                     .withMessageContaining("has no tensor \"model.embed_tokens.weight\"");
         }
     }
@@ -176,8 +178,9 @@ class RunCheckpointsTest {
     @Test
     void failedSaveLeavesTheEarlierOnes() throws IOException {
         save(5);
-        assertThatExceptionOfType(EnvironmentException.class).isThrownBy(() -> checkpoints.save(state(6),
-                new HuggingFaceWriter(SMALL.config(), weights, DType.F32, 1), moments, temp -> {
+        assertThatExceptionOfType(EnvironmentException.class).isThrownBy(() -> checkpoints.save(Job.alone(), state(6),
+                new HuggingFaceWriter(SMALL.config(), Part.wholes(weights), DType.F32, 1), Part.wholes(moments),
+                temp -> {
                     throw new IOException("No space left on device");
                 })).withMessageContaining("No space left on device");
         assertThat(names()).containsExactly("step-00000005");

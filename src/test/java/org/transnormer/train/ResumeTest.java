@@ -13,6 +13,7 @@ import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.data.TokenDataset;
+import org.transnormer.launch.Job;
 import org.transnormer.model.ParameterGroup;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
@@ -66,7 +67,8 @@ class ResumeTest {
 
         TokenDataset.Split data = TinyRun.data();
         RunFolder folder = RunFolder.create(temp.resolve("run"), new RunFolder.Description("test", settings,
-                TinyRun.config(), backend, dtype, data.train().digest(), data.heldOut().digest()));
+                TinyRun.config(), backend, dtype, data.train().digest(), data.heldOut().digest()),
+                new RunFolder.Ranks(0, "alone", "none"));
         List<String> steps = new ArrayList<>();
         part(backend, dtype, settings, null, 0, STOP, folder, steps);
         part(backend, dtype, RunFolder.open(folder.path()).description().settings(), RunFolder.open(folder.path()),
@@ -94,14 +96,14 @@ class ResumeTest {
             TrainingRun run = TinyRun.start(backend, settings, TinyRun.data());
             if (from != null) {
                 spoil(run);
-                from.restore(run);
+                from.restore(Job.alone(), run);
             }
             assertThat(run.trainer().step()).isEqualTo(first);
             while (run.trainer().step() < last) {
                 outcomes.add(run.trainer().next().toString());
             }
             if (to != null) {
-                to.save(run, precision, new ByteTokenizer());
+                to.save(Job.alone(), run, precision, new ByteTokenizer());
             }
             return checksums(run);
         }

@@ -18,9 +18,9 @@ class RunFolderTest {
     @Test
     void whatIsThereIsNotOverwritten() throws IOException {
         Path file = Files.writeString(temp.resolve("file"), "mine");
-        assertThatThrownBy(() -> RunFolder.create(file, null)).isInstanceOf(InputException.class)
+        assertThatThrownBy(() -> RunFolder.create(file, null, null)).isInstanceOf(InputException.class)
                 .hasMessage(file + ": is a file, and a run is a folder; give another --out");
-        assertThatThrownBy(() -> RunFolder.create(temp, null)).isInstanceOf(InputException.class)
+        assertThatThrownBy(() -> RunFolder.create(temp, null, null)).isInstanceOf(InputException.class)
                 .hasMessage(
                         "%s: exists and is not empty; give another --out, or continue it with --resume %s".formatted(
                                 temp, temp));
