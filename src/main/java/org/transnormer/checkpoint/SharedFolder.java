@@ -17,7 +17,7 @@ import org.transnormer.launch.Gathering;
  */
 public final class SharedFolder {
     private static final int LONGEST_REASON = 1_000;
-    private static final int LOOKS = 50;
+    private static final int LOOKS = 20;
     private static final long BETWEEN_MILLIS = 100;
 
     private SharedFolder() {

@@ -6,6 +6,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
 import org.transnormer.tensor.DType;
+import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.testing.TestTensors;
 import org.transnormer.testing.Values;
@@ -27,6 +29,14 @@ record TinyModel(int vocabulary, int width, int layers, int heads, int glu) {
         config.put("linear_use_lrpe_list", IntStream.range(0, layers).map(i -> i == 0 ? 1 : 0).boxed()
                 .toList());
         return HfConfig.of(config);
+    }
+
+    /** The same tensors in F32, without values, their names after a prefix. */
+    List<Tensor> tensors(HostMemory memory, String prefix) {
+        try (TestTensors values = new TestTensors(0)) {
+            return tensors(values, DType.F32, false).stream()
+                    .map(t -> memory.allocate(MemoryKind.WEIGHTS, prefix + t.name(), DType.F32, t.shape())).toList();
+        }
     }
 
     /** Random matrices in {@code dtype}, θ, a bias and a norm in F32. */

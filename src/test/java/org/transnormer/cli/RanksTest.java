@@ -21,13 +21,14 @@ import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.transnormer.launch.TestJob;
 import org.transnormer.train.MetricsLog;
+import org.transnormer.train.RunFolder;
 
 /** Training by several processes, as a user starts it. */
 @EnabledOnOs(OS.LINUX)
 class RanksTest {
     private static final String OPTIONS = "--backend scalar --dtype f64 --sequence 16 --batch 2 --schedule constant "
             + "--warmup 0 --lr 1e-3 --eval-every 0";
-    private static final String FOREVER = "--steps 10000000 --checkpoint-every 2";
+    private static final String FOREVER = "--steps 10000000";
     private static final String FIRST_CHECKPOINT = "checkpoints/step-00000002/state.json";
     @TempDir
     Path temp;
@@ -75,8 +76,12 @@ class RanksTest {
         Path single = temp.resolve("single");
         Outcome.of("train", OPTIONS, "--steps", step + 2, "--data", text, "--config", config, "--out", single)
                 .succeeds();
-        List<JsonNode> one = MetricsLog.read(single.resolve("metrics.jsonl"));
-        List<JsonNode> two = MetricsLog.read(whole.resolve("metrics.jsonl"));
+        assertSameNumbers(whole, single);
+    }
+
+    private static void assertSameNumbers(Path got, Path want) throws IOException {
+        List<JsonNode> one = MetricsLog.read(want.resolve("metrics.jsonl"));
+        List<JsonNode> two = MetricsLog.read(got.resolve("metrics.jsonl"));
         assertThat(two).hasSameSizeAs(one);
         for (int i = 0; i < one.size(); i++) {
             for (String name : new String[] {"step", "tokens", MetricsLog.LOSS, MetricsLog.GRADIENT_NORM,
@@ -87,18 +92,52 @@ class RanksTest {
         }
     }
 
+    /** Each start has other ranks, which hold other parts; the numbers are those of one that was never stopped. */
+    @Test
+    void aRunGoesOnUnderAnyLayout() throws Exception {
+        Path run = temp.resolve("run");
+        start(Map.of(), "--ranks 2 --tp 2 --steps 2", run);
+        String goOn = "train --resume " + run + " --steps ";
+        assertThat(job.status(0)).as(job.errors()).isZero();
+        assertThat(job.said(0)).contains("sample:");
+        Outcome.of(goOn + 3).succeeds();
+        int next = 1;
+        for (String ranks : new String[] {"4 --ranks 2 --sharding full", "5 --ranks 2 --sp 2 --sharding zero1",
+            "6 --ranks 2 --sp 2 --sharding zero1"}) {
+            job.start(Tnl.class, Map.of(), (goOn + ranks).split(" "));
+            assertThat(job.status(next++)).as(job.errors()).isZero();
+        }
+        assertThat(job.errors()).isEmpty();
+        assertThat(RunFolder.open(run).ranks()).containsExactly(
+                new RunFolder.Ranks(0, "data 1 x sequence 1 x tensor 2", "replicated"),
+                new RunFolder.Ranks(2, "data 1 x sequence 1 x tensor 1", "replicated"),
+                new RunFolder.Ranks(3, "data 2 x sequence 1 x tensor 1", "fully-sharded"),
+                new RunFolder.Ranks(4, "data 1 x sequence 2 x tensor 1", "zero1"));
+        Outcome.of("generate --tokens 2", run).succeeds();
+
+        Path single = temp.resolve("single");
+        Outcome.of("train", OPTIONS, "--steps 2 --data", text, "--config", config, "--out", single).succeeds();
+        for (int steps = 3; steps <= 6; steps++) {
+            Outcome.of("train --steps", "" + steps, "--resume", single).succeeds();
+        }
+        assertSameNumbers(run, single);
+    }
+
     @Test
     void aKilledRankEndsTheRunAndItsCheckpointIsWhole() throws Exception {
         Path run = temp.resolve("killed");
-        Process launcher = start(Map.of(), "--ranks 3 --batch 3 " + FOREVER, run);
+        Process launcher = start(Map.of(), "--ranks 3 --batch 3 --sharding full --checkpoint-every 1 " + FOREVER, run);
         awaitFile(run.resolve(FIRST_CHECKPOINT));
         List<ProcessHandle> ranks = launcher.children().sorted().toList();
-        ProcessHandle last = ranks.stream().max(java.util.Comparator.comparing(ProcessHandle::pid)).orElseThrow();
-        assertThat(last.destroyForcibly()).isTrue();
+        ProcessHandle doomed = ranks.stream().max(java.util.Comparator.comparing(ProcessHandle::pid)).orElseThrow();
+        assertThat(doomed.destroyForcibly()).isTrue();
         assertThat(job.status(0)).isEqualTo(3);
         assertThat(ranks).noneMatch(ProcessHandle::isAlive);
-        job.oneLine(0, "tnl: rank 2 (pid " + last.pid(), "it is gone; every rank ends");
+        job.oneLine(0, "tnl: rank 2 (pid " + doomed.pid(), "it is gone; every rank ends");
         Outcome.of("generate --tokens 2", run).succeeds();
+        Path last = RunFolder.open(run).newestModel();
+        long step = Long.parseLong(last.getFileName().toString().replace("step-", ""));
+        Outcome.of("train --steps", step + 1, "--resume", run).succeeds();
     }
 
     @Test
