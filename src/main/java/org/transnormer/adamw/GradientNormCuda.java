@@ -33,10 +33,15 @@ public final class GradientNormCuda implements GradientNorm {
     public GradientNormCuda(Gpu gpu, Workspace workspace) {
         this.gpu = gpu;
         this.workspace = workspace;
-        workspace.reserve(RANGES * Double.BYTES);
+        announce(workspace);
         partial = gpu.launch(STEM, "adamw_norm_partial", POINTER, LONG, LONG, POINTER).block(THREADS);
         join = gpu.launch(STEM, "adamw_norm_join", POINTER, INT, POINTER).block(THREADS);
         apply = gpu.launch(STEM, "adamw_norm_apply", POINTER, DOUBLE, POINTER, POINTER);
+    }
+
+    /** What it takes of the scratch memory, for a plan too, of a GPU that need not be there. */
+    public static void announce(Workspace workspace) {
+        workspace.reserve(RANGES * Double.BYTES);
     }
 
     @Override

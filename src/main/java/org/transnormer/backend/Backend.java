@@ -21,7 +21,7 @@ import org.transnormer.tensor.Tensor;
  * interface. Component calls only enqueue work; the host reads results at named points (loss, token). SPEC section 1.
  */
 public sealed interface Backend extends AutoCloseable
-        permits CudaBackend, HostBackend, ObservedBackend {
+        permits CudaBackend, HostBackend, ObservedBackend, PlanBackend {
 
     /** What runs, for people: backend, precision, threads, vector width. */
     String describe();

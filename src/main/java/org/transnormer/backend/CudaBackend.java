@@ -37,6 +37,8 @@ import org.transnormer.tensor.Workspace;
  * host waits where it downloads. Results are the same bits from run to run on one kind of GPU.
  */
 public final class CudaBackend implements Backend {
+    /** Half a gigabyte in BF16: products of thousands of tokens, and few passes over the gradient of the head. */
+    static final long LOGITS_AT_A_TIME = 1L << 28;
     private static final int CONVERTED_PER_BLOCK = 2048;
     /** All that are used, so that they are compiled side by side. */
     private static final List<String> SOURCES = List.of("activation", "adamw", "embedding", "layernorm", "lightning",
@@ -158,10 +160,9 @@ public final class CudaBackend implements Backend {
         return () -> graph.launch(gpu.stream());
     }
 
-    /** Half a gigabyte in BF16: products of thousands of tokens, and few passes over the gradient of the head. */
     @Override
     public long logitsAtATime() {
-        return 1L << 28;
+        return LOGITS_AT_A_TIME;
     }
 
     @Override

@@ -1,6 +1,7 @@
 package org.transnormer.bench;
 
 import org.transnormer.backend.Backend;
+import org.transnormer.backend.Work;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
 import org.transnormer.tensor.MemoryKind;
@@ -14,6 +15,11 @@ import org.transnormer.tensor.Tensor;
  */
 public record Ceilings(double bytesPerSecond, double flopsPerSecond) {
     private static final int ROUNDS = 20;
+
+    /** Least nanoseconds that some work takes at these rates. */
+    public double floorNanos(Work work) {
+        return work.floorNanos(bytesPerSecond, flopsPerSecond);
+    }
 
     /**
      * Measures a backend.

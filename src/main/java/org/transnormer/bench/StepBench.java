@@ -13,6 +13,7 @@ import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.ObservedBackend;
 import org.transnormer.backend.Precision;
+import org.transnormer.backend.Work;
 import org.transnormer.bench.GemmShape.Direction;
 import org.transnormer.model.DataParallel;
 import org.transnormer.model.ModelConfig;

@@ -175,10 +175,10 @@ final class BenchStepCommand implements Callable<Integer> {
     /** Where the time of a step goes on a device, and the least that each part would take at the best rates measured. */
     private static void floors(BenchReport report, List<StepBench.Part> parts, Ceilings ceilings, Timing step) {
         double all = sum(parts, StepBench.Part::nanos);
-        double floor = sum(parts, part -> part.work().floorNanos(ceilings));
+        double floor = sum(parts, part -> ceilings.floorNanos(part.work()));
         List<List<Object>> rows = new ArrayList<>();
         for (StepBench.Part part : parts) {
-            double least = part.work().floorNanos(ceilings);
+            double least = ceilings.floorNanos(part.work());
             rows.add(BenchReport.row(part.call(), part.nanos() / MILLI, 100 * part.nanos() / all, part.calls(),
                     part.work().bytes() / 1e9, part.work().flops() / 1e12, part.work().bytes() / part.nanos() / 1e3,
                     part.work().flops() / part.nanos() / 1e3, least / MILLI, part.nanos() / least));

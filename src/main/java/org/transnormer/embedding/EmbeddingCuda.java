@@ -182,6 +182,11 @@ public final class EmbeddingCuda implements Embedding {
 
     @Override
     public void reserve(long tokens, long rows, long width) {
+        announce(workspace, tokens, rows, width);
+    }
+
+    /** The same for a plan, of a GPU that need not be there. */
+    public static void announce(Workspace workspace, long tokens, long rows, long width) {
         workspace.reserve(Scratch.bytes(tokens, rows, width));
     }
 }

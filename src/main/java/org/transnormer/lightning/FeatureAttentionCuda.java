@@ -26,7 +26,7 @@ public final class FeatureAttentionCuda implements FeatureAttention {
     @Override
     public void forward(Tensor q, Tensor k, Tensor v, ActivationFunction f, Tensor theta, Tensor rates,
             Sequences sequences, Tensor mask, Tensor initial, Tensor o, Tensor last) {
-        if (f != ActivationFunction.EXP && theta == null) {
+        if (fuses(f, theta)) {
             lightning.forward(q, k, v, f, rates, sequences, mask, initial, o, last);
             return;
         }
@@ -43,12 +43,17 @@ public final class FeatureAttentionCuda implements FeatureAttention {
     public void backward(Tensor q, Tensor k, Tensor v, ActivationFunction f, Tensor theta, Tensor rates,
             Sequences sequences, Tensor mask, Tensor initial, Tensor dout, Tensor dlast, Tensor dq, Tensor dk,
             Tensor dv, Tensor dtheta, Tensor dinitial) {
-        if (f != ActivationFunction.EXP && theta == null) {
+        if (fuses(f, theta)) {
             lightning.backward(q, k, v, f, rates, sequences, mask, initial, dout, dlast, dq, dk, dv, dinitial);
         } else {
             composed.backward(q, k, v, f, theta, rates, sequences, mask, initial, dout, dlast, dq, dk, dv, dtheta,
                     dinitial);
         }
+    }
+
+    /** Whether sequences of several tokens are one call of the attention's kernels, and not composed. */
+    public static boolean fuses(ActivationFunction f, Tensor theta) {
+        return f != ActivationFunction.EXP && theta == null;
     }
 
     /** EXP alone takes its scratch memory at the first call instead. */

@@ -18,12 +18,14 @@ import org.transnormer.tensor.Workspace;
 public final class LightningCuda implements LightningAttention {
     /** Channels that fit the shared memory of every device. */
     private static final long MOST_CHANNELS = 512;
+    private final Workspace workspace;
     private final LightningCudaStep step;
     private final LightningCudaSweep sweep;
     /** Null on other devices. */
     private final LightningHopper hopper;
 
     public LightningCuda(Gpu gpu, Workspace workspace) {
+        this.workspace = workspace;
         step = new LightningCudaStep(gpu);
         sweep = new LightningCudaSweep(gpu, workspace);
         hopper = LightningHopper.available(gpu) ? new LightningHopper(gpu, workspace) : null;
@@ -44,10 +46,19 @@ public final class LightningCuda implements LightningAttention {
 
     @Override
     public void reserve(long tokens, int sequences, int heads, int dk, int dv) {
+        announce(workspace, hopper != null, tokens, heads, dk, dv);
+    }
+
+    /**
+     * The same for a plan, of a GPU that need not be there.
+     *
+     * @param isHopper whether it has compute capability 9.0
+     */
+    public static void announce(Workspace workspace, boolean isHopper, long tokens, int heads, int dk, int dv) {
         checkChannels("lightning", Math.max(dk, dv));
-        sweep.reserve(tokens, heads, dk, dv);
-        if (hopper != null) {
-            hopper.reserve(tokens, heads);
+        LightningCudaSweep.reserve(workspace, tokens, heads, dk, dv);
+        if (isHopper) {
+            LightningHopper.reserve(workspace, tokens, heads);
         }
     }
 

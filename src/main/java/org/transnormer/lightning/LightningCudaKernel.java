@@ -12,13 +12,16 @@ import org.transnormer.cuda.Launch;
 /**
  * One of the kernels of {@link LightningCudaSweep}; all take the same parameters.
  *
+ * @param launch null before {@link #on}
+ * @param threads of a block
  * @param mostKeys channels of a and b at most
  * @param columns columns of c, y and the state of one block
  * @param blocks that a call should have, so that a GPU is busy
  * @param fixedShared bytes of shared memory that a block takes
  * @param sharedPerKey and as many for each channel of a and b
  */
-record LightningCudaKernel(Launch launch, int mostKeys, int columns, long blocks, int fixedShared, int sharedPerKey) {
+record LightningCudaKernel(Launch launch, int threads, int mostKeys, int columns, long blocks, int fixedShared,
+        int sharedPerKey) {
     static final int WHOLE = Integer.MAX_VALUE;
     static final ArgumentType[] PARAMETERS = {
         POINTER, LONG, LONG, INT, POINTER, LONG, LONG, INT, POINTER, LONG, LONG, INT, POINTER, LONG, LONG,
@@ -33,36 +36,33 @@ record LightningCudaKernel(Launch launch, int mostKeys, int columns, long blocks
     private static final int MOST_KEYS = 512;
 
     /** For any strides and widths. */
-    static LightningCudaKernel plain(Gpu gpu, String name) {
+    static LightningCudaKernel plain() {
         int columns = 32;
         int fixed = Float.BYTES * (2 * CHUNK * PITCH + 2 * CHUNK * columns + CHUNK + 1);
-        return of(gpu, "lightning", name, 256,
-                new LightningCudaKernel(null, MOST_KEYS, columns, 256, fixed, Float.BYTES * columns))
-                .orElseThrow();
+        return new LightningCudaKernel(null, 256, MOST_KEYS, columns, 256, fixed, Float.BYTES * columns);
     }
 
     /**
-     * For BF16 rows of whole pieces of 16 bytes, by tensor cores; empty if the device has too little shared memory.
+     * For BF16 rows of whole pieces of 16 bytes, by tensor cores.
      *
      * @param groups of four warps
      * @param stages tiles of so many chunks at a time
      */
-    static Optional<LightningCudaKernel> tensor(Gpu gpu, String name, int keys, int columns, int groups, int stages) {
+    static LightningCudaKernel tensor(int keys, int columns, int groups, int stages) {
         int tiles = stages * CHUNK * (2 * keys + columns) + keys * columns + CHUNK * columns;
         int shared = 2 * tiles + Float.BYTES * (CHUNK + 2);
-        return of(gpu, "lightning_tensor", name, 128 * groups,
-                new LightningCudaKernel(null, keys, columns, 128, shared, 0));
+        return new LightningCudaKernel(null, 128 * groups, keys, columns, 128, shared, 0);
     }
 
-    private static Optional<LightningCudaKernel> of(Gpu gpu, String stem, String name, int threads,
-            LightningCudaKernel size) {
-        int most = size.sharedBytes(size.mostKeys);
+    /** The same to be launched; empty if the device has too little shared memory. */
+    Optional<LightningCudaKernel> on(Gpu gpu, String stem, String name) {
+        int most = sharedBytes(mostKeys);
         if (most > gpu.device().sharedBytesPerBlock()) {
             return Optional.empty();
         }
-        Launch launch = Launch.of(gpu.context(), gpu.kernel(stem, name, PARAMETERS).allowSharedBytes(most));
-        return Optional.of(new LightningCudaKernel(launch.block(threads), size.mostKeys, size.columns, size.blocks,
-                size.fixedShared, size.sharedPerKey));
+        Launch prepared = Launch.of(gpu.context(), gpu.kernel(stem, name, PARAMETERS).allowSharedBytes(most));
+        return Optional.of(new LightningCudaKernel(prepared.block(threads), threads, mostKeys, columns, blocks,
+                fixedShared, sharedPerKey));
     }
 
     int sharedBytes(int keys) {

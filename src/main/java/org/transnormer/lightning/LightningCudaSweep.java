@@ -4,7 +4,6 @@ import static org.transnormer.cuda.ArgumentType.INT;
 import static org.transnormer.cuda.ArgumentType.POINTER;
 
 import java.util.List;
-import java.util.Optional;
 import java.util.stream.Stream;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.cuda.DevicePtr;
@@ -38,11 +37,17 @@ final class LightningCudaSweep {
     /** Elements of BF16 that tensor kernels read at a time. */
     private static final int PIECE = 8;
 
+    private static final LightningCudaKernel PLAIN = LightningCudaKernel.plain();
+    /** By rising channels; the first that fits takes a call, unless the next has just the columns that are needed. */
+    private static final List<LightningCudaKernel> TENSOR = List.of(LightningCudaKernel.tensor(64, 64, 1, 2),
+            LightningCudaKernel.tensor(128, 128, 2, 2), LightningCudaKernel.tensor(128, 64, 1, 1),
+            LightningCudaKernel.tensor(256, 64, 2, 1));
+
     private final Gpu gpu;
     private final Workspace workspace;
     private final LightningCudaKernel f32;
     private final LightningCudaKernel bf16;
-    /** By rising channels; the first that fits takes a call, unless the next has just the columns that are needed. */
+    /** Those of {@link #TENSOR} that the device has room for. */
     private final List<LightningCudaKernel> tensor;
     private final Launch scan;
 
@@ -55,13 +60,10 @@ final class LightningCudaSweep {
     LightningCudaSweep(Gpu gpu, Workspace workspace) {
         this.gpu = gpu;
         this.workspace = workspace;
-        f32 = LightningCudaKernel.plain(gpu, "lightning_sweep_f32");
-        bf16 = LightningCudaKernel.plain(gpu, "lightning_sweep_bf16");
-        tensor = Stream.of(LightningCudaKernel.tensor(gpu, "lightning_tensor_64x64", 64, 64, 1, 2),
-                LightningCudaKernel.tensor(gpu, "lightning_tensor_128x128", 128, 128, 2, 2),
-                LightningCudaKernel.tensor(gpu, "lightning_tensor_128x64", 128, 64, 1, 1),
-                LightningCudaKernel.tensor(gpu, "lightning_tensor_256x64", 256, 64, 2, 1))
-                .flatMap(Optional::stream).toList();
+        f32 = PLAIN.on(gpu, "lightning", "lightning_sweep_f32").orElseThrow();
+        bf16 = PLAIN.on(gpu, "lightning", "lightning_sweep_bf16").orElseThrow();
+        tensor = TENSOR.stream().flatMap(kernel -> kernel.on(gpu, "lightning_tensor",
+                "lightning_tensor_%dx%d".formatted(kernel.mostKeys(), kernel.columns())).stream()).toList();
         scan = gpu.launch("lightning", "lightning_scan", POINTER, POINTER, POINTER, POINTER, POINTER, POINTER, INT, INT,
                 INT, INT, INT).block(SCAN_THREADS);
     }
@@ -162,8 +164,8 @@ final class LightningCudaSweep {
     }
 
     /** Announces both directions: backwards the gradients of q and k have keys and values change places. */
-    void reserve(long tokens, int heads, int dk, int dv) {
-        Stream.concat(Stream.of(f32, bf16), tensor.stream()).forEach(kernel -> {
+    static void reserve(Workspace workspace, long tokens, int heads, int dk, int dv) {
+        Stream.concat(Stream.of(PLAIN), TENSOR.stream()).forEach(kernel -> {
             workspace.reserve(kernel.mostBytes(tokens, heads, dk, dv));
             workspace.reserve(kernel.mostBytes(tokens, heads, dv, dk));
         });

@@ -119,7 +119,7 @@ final class LightningHopper {
     }
 
     /** Announces calls of up to this size. */
-    void reserve(long tokens, int headCount) {
+    static void reserve(Workspace workspace, long tokens, int headCount) {
         // There are segments only where all heads and sequences are fewer than BLOCKS, and then at most BLOCKS / pairs
         // and one more of each sequence.
         if (tokens > SHORTEST_SEGMENT && headCount < BLOCKS) {

@@ -139,6 +139,11 @@ public final class LinearCuda implements Linear {
 
     @Override
     public void reserve(long tokens, long in, long out) {
+        announce(workspace, tokens, in, out);
+    }
+
+    /** The same for a plan, of a GPU that need not be there. */
+    public static void announce(Workspace workspace, long tokens, long in, long out) {
         workspace.reserve(ranges(tokens) * out * DType.F32.bytes());
         workspace.reserve(CublasLt.WORKSPACE + Math.min(tokens, PIECE) * out * DType.BF16.bytes());
     }

@@ -42,6 +42,11 @@ public final class LrpeCuda implements Lrpe {
 
     @Override
     public void reserve(long tokens, int heads, int channels) {
+        announce(workspace, tokens, heads, channels);
+    }
+
+    /** The same for a plan, of a GPU that need not be there. */
+    public static void announce(Workspace workspace, long tokens, int heads, int channels) {
         // a block may have up to THREADS tokens, which rounds the parts up
         workspace.reserve((Math.min(PARTS, Math.ceilDiv(tokens, TOKENS_PER_PART)) + THREADS) * heads * channels
                 * Float.BYTES);

@@ -11,7 +11,7 @@ import org.transnormer.tensor.Tensor;
  * once to the tensor's type, on GPUs as NCCL does it. There calls only enqueue.
  */
 public sealed interface Communicator
-        permits Communicator.Single, Communicator.Planned, InProcess, Nccl, Late, Relayed {
+        permits Communicator.Single, Communicator.Planned, InProcess, Nccl, Late, Observed, Relayed {
 
     /** Number of ranks. */
     int size();

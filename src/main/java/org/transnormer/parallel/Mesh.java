@@ -49,6 +49,13 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
                 planned(layout.tensorRank(rank), layout.tensor()));
     }
 
+    /** The same of a rank whose whole step is planned: it says what it would exchange. */
+    public static Mesh planned(Layout layout, int rank, Observed.Observer observer) {
+        return new Mesh(layout, Observed.planned("all", rank, layout.size(), observer),
+                Observed.planned("data", layout.dataRank(rank), layout.data(), observer),
+                Observed.planned("tensor", layout.tensorRank(rank), layout.tensor(), observer));
+    }
+
     private static Communicator planned(int rank, int size) {
         return size == 1 ? Communicator.single() : new Communicator.Planned(rank, size);
     }

@@ -18,7 +18,12 @@ public final class LayerNormCuda implements LayerNorm {
 
     @Override
     public void reserve(long channels) {
-        kernels.reserve(channels);
+        announce(kernels.workspace(), channels);
+    }
+
+    /** The same for a plan, of a GPU that need not be there. */
+    public static void announce(Workspace workspace, long channels) {
+        NormKernels.reserve(workspace, NormType.LAYERNORM, channels);
     }
 
     @Override

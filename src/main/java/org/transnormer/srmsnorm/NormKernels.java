@@ -55,8 +55,12 @@ final class NormKernels {
         }
     }
 
-    void reserve(long channels) {
-        workspace.reserve(partialBytes(PARTS + BLOCK / WARP, channels));
+    Workspace workspace() {
+        return workspace;
+    }
+
+    static void reserve(Workspace workspace, NormType type, long channels) {
+        workspace.reserve(partialBytes(type, PARTS + BLOCK / WARP, channels));
     }
 
     void partial(Tensor x, Tensor statistics) {
@@ -129,7 +133,7 @@ final class NormKernels {
         boolean summed = type.hasWeight();
         long lines = summed ? Math.min(PARTS, x.dim(0)) : x.dim(0);
         int parts = Math.toIntExact(Math.ceilDiv(lines, rows(x)) * rows(x));
-        Tensor partial = summed ? workspace.get(partialBytes(parts, x.dim(1))) : null;
+        Tensor partial = summed ? workspace.get(partialBytes(type, parts, x.dim(1))) : null;
         call.begin().matrix(x).matrix(statistics).matrix(sums);
         parameters(call, width, parameters).matrix(gate).matrix(dy).matrix(residual).matrix(dx).matrix(dgate)
                 .pointer(partial);
@@ -182,7 +186,7 @@ final class NormKernels {
         return PIECES * 16L / x.dtype().bytes();
     }
 
-    private long partialBytes(long parts, long channels) {
+    private static long partialBytes(NormType type, long parts, long channels) {
         return (type.hasBias() ? 2 : 1) * parts * channels * Float.BYTES;
     }
 

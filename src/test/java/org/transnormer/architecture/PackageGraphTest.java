@@ -20,6 +20,7 @@ class PackageGraphTest {
             List.of("gla", "head", "sglu"),
             List.of("checkpoint", "data", "inference", "model", "tokenizer"),
             List.of("bench", "train", "verify"),
+            List.of("plan"),
             List.of("cli"));
 
     @Test

@@ -8,8 +8,8 @@ import net.jqwik.api.constraints.IntRange;
 import net.jqwik.api.constraints.LongRange;
 
 class LightningCudaKernelTest {
-    private static final LightningCudaKernel[] KERNELS = {new LightningCudaKernel(null, 512, 32, 256, 0, 0),
-        new LightningCudaKernel(null, 256, 128, 128, 0, 0)};
+    private static final LightningCudaKernel[] KERNELS = {new LightningCudaKernel(null, 256, 512, 32, 256, 0, 0),
+        new LightningCudaKernel(null, 256, 256, 128, 128, 0, 0)};
 
     /** However a call of up to the announced tokens is cut, what was reserved holds the states of its segments. */
     @Property(tries = 1000)

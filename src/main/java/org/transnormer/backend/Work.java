@@ -1,4 +1,4 @@
-package org.transnormer.bench;
+package org.transnormer.backend;
 
 import java.util.Arrays;
 import org.transnormer.srmsnorm.NormParameters;
@@ -14,10 +14,10 @@ import org.transnormer.tensor.Tensor;
  */
 public record Work(double bytes, double flops) {
 
-    static final Work NONE = new Work(0, 0);
+    public static final Work NONE = new Work(0, 0);
 
     /** The work of a call as an observer of a backend sees it; to announce calls is none. */
-    static Work of(String component, String method, Object[] arguments) {
+    public static Work of(String component, String method, Object[] arguments) {
         if (method.equals("reserve")) {
             return NONE;
         }
@@ -78,16 +78,16 @@ public record Work(double bytes, double flops) {
         return (double) t.size() * t.dtype().bytes();
     }
 
-    Work over(double n) {
+    public Work over(double n) {
         return new Work(bytes / n, flops / n);
     }
 
-    Work plus(Work other) {
+    public Work plus(Work other) {
         return new Work(bytes + other.bytes, flops + other.flops);
     }
 
-    /** Least nanoseconds that it takes, the memory and the arithmetic each at its best rate. */
-    public double floorNanos(Ceilings ceilings) {
-        return Math.max(bytes / ceilings.bytesPerSecond(), flops / ceilings.flopsPerSecond()) * 1e9;
+    /** Least nanoseconds that it takes, the memory and the arithmetic each at these rates, per second. */
+    public double floorNanos(double bytesPerSecond, double flopsPerSecond) {
+        return Math.max(bytes / bytesPerSecond, flops / flopsPerSecond) * 1e9;
     }
 }

@@ -1,4 +1,4 @@
-package org.transnormer.bench;
+package org.transnormer.backend;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
@@ -9,7 +9,6 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
-import org.transnormer.backend.Leaves;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 

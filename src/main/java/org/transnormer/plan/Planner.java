@@ -1,0 +1,103 @@
+package org.transnormer.plan;
+
+import java.util.List;
+import org.transnormer.backend.Backend;
+import org.transnormer.backend.PlanBackend;
+import org.transnormer.parallel.Mesh;
+import org.transnormer.tensor.MemoryPlan;
+import org.transnormer.train.TrainSettings;
+import org.transnormer.train.TrainingRun;
+
+/**
+ * Plans training runs by constructing their ranks, and making a step of one, on a {@link PlanBackend}: what a run
+ * allocates, computes and exchanges is what its code asks for, not a formula beside it. SPEC section 7.5. Takes no memory
+ * of the run's size and no GPU.
+ */
+public final class Planner {
+    /** The first, another one, and the last: all others do what the middle one does. */
+    private static final int MICRO_BATCHES = 3;
+
+    private final Accelerator device;
+    private PlannedText text;
+
+    public Planner(Accelerator device) {
+        this.device = device;
+    }
+
+    public Accelerator device() {
+        return device;
+    }
+
+    /**
+     * The memory and the step of a rank.
+     *
+     * @throws IllegalArgumentException if the ranks cannot share the model or the rows so, saying what would do
+     */
+    public Plan plan(Setup setup, int rank) {
+        return new Plan(device, setup, rank, memory(setup, rank), step(setup, rank));
+    }
+
+    /** The plan of the rank with the most memory; of several the first. */
+    public Plan fullest(Setup setup) {
+        int fullest = 0;
+        long most = -1;
+        for (int rank = 0; rank < setup.layout().size(); rank++) {
+            long bytes = memory(setup, rank).total();
+            if (bytes > most) {
+                fullest = rank;
+                most = bytes;
+            }
+        }
+        return plan(setup, fullest);
+    }
+
+    /** What a rank allocates. */
+    public MemoryPlan memory(Setup setup, int rank) {
+        try (PlanBackend backend = backend(setup, (component, method, arguments) -> {})) {
+            run(setup, backend, Mesh.planned(setup.layout(), rank), text(setup));
+            return backend.memory().plan();
+        }
+    }
+
+    /** What a rank does in a step. */
+    public Sums step(Setup setup, int rank) {
+        int micro = setup.microBatches();
+        if (micro <= MICRO_BATCHES) {
+            return made(setup, rank);
+        }
+        return made(setup.withMicroBatches(MICRO_BATCHES), rank)
+                .further(made(setup.withMicroBatches(MICRO_BATCHES - 1), rank), micro - MICRO_BATCHES);
+    }
+
+    /** Makes the step, all of it. */
+    Sums made(Setup setup, int rank) {
+        Timeline timeline = new Timeline(new LeafTimes(device), new Links(device, setup.layout(), rank));
+        try (PlanBackend backend = backend(setup, timeline)) {
+            run(setup, backend, Mesh.planned(setup.layout(), rank, timeline), text(setup)).trainer().next();
+            return timeline.sums();
+        }
+    }
+
+    private PlanBackend backend(Setup setup, PlanBackend.Calls calls) {
+        return new PlanBackend(setup.precision(), device.isHopper(), device.memory(), calls);
+    }
+
+    private PlannedText text(Setup setup) {
+        if (text == null || text.length() != setup.length()) {
+            text = new PlannedText(setup.length());
+        }
+        return text;
+    }
+
+    /** The run of a rank, on any backend. */
+    static TrainingRun run(Setup setup, Backend backend, Mesh mesh, PlannedText text) {
+        return new TrainingRun(backend, mesh, setup.sharding(), setup.config(), settings(setup), text.train(),
+                text.heldOut(), setup.recompute());
+    }
+
+    /** Of a run's settings only the sizes cost anything. */
+    private static TrainSettings settings(Setup setup) {
+        return new TrainSettings(List.of(), 0.5, setup.rows(), setup.length(), setup.microBatches(), 1, 1, "constant",
+                1e-4, 1, 0, 1, 0.1, 0.9, 0.95, 1e-8, 1, 0, 0, 1);
+    }
+}

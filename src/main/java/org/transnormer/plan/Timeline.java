@@ -1,0 +1,78 @@
+package org.transnormer.plan;
+
+import java.util.EnumMap;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.transnormer.backend.PlanBackend;
+import org.transnormer.backend.Work;
+import org.transnormer.parallel.Collective;
+import org.transnormer.parallel.Observed;
+
+/**
+ * Keeps the time of a rank's step as its calls come: one clock for the computation, one for each group's collectives that
+ * run beside it; where one waits for another it takes over the later time. SPEC section 7.5.
+ */
+final class Timeline implements PlanBackend.Calls, Observed.Observer {
+    private final LeafTimes leaves;
+    private final Links links;
+    private final Map<Term, Double> terms = new EnumMap<>(Term.class);
+    private final Map<Sums.Way, Sums.Traffic> traffic = new LinkedHashMap<>();
+    private final Map<String, Double> beside = new HashMap<>();
+    private double now;
+    private double productFlops;
+    private double attentionFlops;
+
+    Timeline(LeafTimes leaves, Links links) {
+        this.leaves = leaves;
+        this.links = links;
+        for (Term term : Term.values()) {
+            terms.put(term, 0.0);
+        }
+    }
+
+    @Override
+    public void called(String component, String method, Object[] arguments) {
+        Work work = Work.of(component, method, arguments);
+        Term term = Term.of(component);
+        if (term == Term.PRODUCTS) {
+            productFlops += work.flops();
+        } else {
+            attentionFlops += work.flops();
+        }
+        spend(term, leaves.nanos(component, method, arguments, work));
+    }
+
+    private void spend(Term term, double nanos) {
+        now += nanos;
+        terms.merge(term, nanos, Double::sum);
+    }
+
+    @Override
+    public void called(Collective c) {
+        double nanos = links.nanos(c);
+        traffic.merge(new Sums.Way(c.kind(), c.group(), c.beside()),
+                new Sums.Traffic(1, c.bytes(), c.sent(), links.overNetwork(c), nanos),
+                (a, b) -> a.with(b, Double::sum));
+        if (c.beside()) {
+            beside.merge(c.group(), nanos, Double::sum);
+        } else {
+            spend(Term.EXPOSED, nanos);
+        }
+    }
+
+    @Override
+    public void collectivesAwaitCompute(String group) {
+        beside.merge(group, now, Math::max);
+    }
+
+    @Override
+    public void computeAwaitsCollectives(String group) {
+        spend(Term.EXPOSED, Math.max(0, beside.getOrDefault(group, 0.0) - now));
+    }
+
+    /** What came so far. */
+    Sums sums() {
+        return new Sums(now, new EnumMap<>(terms), productFlops, attentionFlops, new LinkedHashMap<>(traffic));
+    }
+}

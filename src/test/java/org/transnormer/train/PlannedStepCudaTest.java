@@ -1,0 +1,112 @@
+package org.transnormer.train;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+import org.transnormer.activation.ActivationFunction;
+import org.transnormer.backend.Backend;
+import org.transnormer.backend.BackendKind;
+import org.transnormer.backend.ObservedBackend;
+import org.transnormer.backend.PlanBackend;
+import org.transnormer.backend.Precision;
+import org.transnormer.cuda.Device;
+import org.transnormer.data.TokenDataset;
+import org.transnormer.model.ModelConfig;
+import org.transnormer.model.ModelConfig.Position;
+import org.transnormer.model.Recompute;
+import org.transnormer.srmsnorm.NormType;
+import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.Tensor;
+
+/** What is planned without a GPU is what runs on one: memory by kind, and every call of a step with its tensors. */
+@Tag("gpu")
+class PlannedStepCudaTest {
+    private static final TokenDataset.Split DATA = TinyRun.data();
+    private static final TrainSettings SETTINGS = TinyRun.settings(3, 2);
+
+    @Test
+    void memoryIsThatOfARunInBf16() {
+        memoryIsThatOfARun(Precision.BF16);
+    }
+
+    @Test
+    void memoryIsThatOfARunInF32() {
+        memoryIsThatOfARun(Precision.F32);
+    }
+
+    private static void memoryIsThatOfARun(Precision precision) {
+        for (NormType norm : NormType.values()) {
+            ModelConfig config = config(norm, ActivationFunction.SILU, norm != NormType.RMSNORM);
+            for (Recompute recompute : norm == NormType.SRMSNORM ? List.of(Recompute.values())
+                    : List.of(Recompute.GLU)) {
+                try (Backend planned = planned(precision, (component, method, arguments) -> {});
+                        Backend gpu = BackendKind.CUDA.open(precision, 1)) {
+                    run(planned, config, recompute);
+                    TrainingRun run = run(gpu, config, recompute);
+                    run.weights().initialise(1);
+                    run.optimizer().adoptWeights();
+                    run.trainer().next();
+                    for (MemoryKind kind : MemoryKind.values()) {
+                        assertThat(planned.memory().plan().bytes(kind)).as("%s, %s, %s", kind, norm, recompute)
+                                .isEqualTo(gpu.memory().plan().bytes(kind));
+                    }
+                }
+            }
+        }
+    }
+
+    /** But for layers with LRPE, whose parts are the fused twin's own affair. */
+    @Test
+    void callsAreThoseOfARun() {
+        for (Recompute recompute : Recompute.values()) {
+            ModelConfig config = config(NormType.SRMSNORM, ActivationFunction.SILU, false);
+            List<String> planned = new ArrayList<>();
+            List<String> made = new ArrayList<>();
+            try (Backend backend = planned(Precision.BF16, (component, method, arguments) -> planned.add(
+                    call(component, method, arguments)))) {
+                run(backend, config, recompute).trainer().next();
+            }
+            try (Backend backend = new ObservedBackend(BackendKind.CUDA.open(Precision.BF16, 1),
+                    (component, method, arguments, elapsed) -> {
+                        if (!method.equals("reserve") && !method.equals("statistics")) {
+                            made.add(call(component, method, arguments));
+                        }
+                        elapsed.release();
+                    })) {
+                TrainingRun run = run(backend, config, recompute);
+                run.weights().initialise(1);
+                made.clear();
+                run.trainer().next();
+            }
+            assertThat(planned).as("%s", recompute).hasSizeGreaterThan(50).isEqualTo(made);
+        }
+    }
+
+    private static String call(String component, String method, Object[] arguments) {
+        return "%s.%s %s".formatted(component, method, Stream.of(arguments)
+                .map(a -> a instanceof Tensor t ? "%s %s".formatted(t.dtype(), Arrays.toString(t.shape())) : "")
+                .toList());
+    }
+
+    private static Backend planned(Precision precision, PlanBackend.Calls calls) {
+        return new PlanBackend(precision, Device.of(0).isHopper(), Long.MAX_VALUE, calls);
+    }
+
+    private static TrainingRun run(Backend backend, ModelConfig config, Recompute recompute) {
+        return new TrainingRun(backend, config, SETTINGS, DATA.train(), DATA.heldOut(), recompute);
+    }
+
+    private static ModelConfig config(NormType norm, ActivationFunction activation, boolean lrpe) {
+        ModelConfig c = TinyRun.config();
+        return new ModelConfig(c.vocabulary(), c.width(), c.layers(), c.heads(), c.hidden(), c.gluWidth(), norm,
+                activation, c.gluActivation(), lrpe ? Position.LRPE_DECAY : Position.DECAY, 0,
+                lrpe ? c.lrpeLayers() : Collections.nCopies(c.layers(), false), c.decay(), c.temperature(), c.gate(),
+                c.scaleEmbedding(), c.bias(), c.tiedHead(), c.initStd(), c.padding(), c.bos(), c.eos());
+    }
+}
