@@ -46,7 +46,7 @@ import org.transnormer.tensor.Workspace;
 /**
  * {@link CudaBackend} where there is no GPU: what is constructed on it is counted, and its leaves say what they are called
  * for and do nothing. It announces the scratch memory of the CUDA twins and composes what they compose, so a training run
- * has the memory and a training step the calls that it has on a GPU. SPEC section 7.5.
+ * has the memory and a training step the calls that it has on a GPU. SPEC section 7.6.
  */
 public final class PlanBackend implements Backend {
 

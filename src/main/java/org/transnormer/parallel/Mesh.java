@@ -52,7 +52,8 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
     /** The same of a rank whose whole step is planned: it says what it would exchange. */
     public static Mesh planned(Layout layout, int rank, Observed.Observer observer) {
         return new Mesh(layout, Observed.planned("all", rank, layout.size(), observer),
-                Observed.planned("data", layout.dataRank(rank), layout.data(), observer),
+                Observed.planned("data", layout.readerRank(rank), layout.readers(), observer),
+                Observed.planned("sequence", layout.sequenceRank(rank), layout.sequence(), observer),
                 Observed.planned("tensor", layout.tensorRank(rank), layout.tensor(), observer));
     }
 

@@ -6,7 +6,7 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * A communicator that says what it is asked for: another one, or a rank with nobody else about, whose collectives then
- * change nothing. So a step that is only planned makes the calls of one that is run. SPEC section 7.5.
+ * change nothing. So a step that is only planned makes the calls of one that is run. SPEC section 7.6.
  */
 public final class Observed implements Communicator {
 

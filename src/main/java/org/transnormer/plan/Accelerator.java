@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * A kind of GPU and what joins several of them, by the makers' data sheets. SPEC section 7.5.
+ * A kind of GPU and what joins several of them, by the makers' data sheets. SPEC section 7.6.
  *
  * @param name on the command line
  * @param memory bytes that are free on an idle one

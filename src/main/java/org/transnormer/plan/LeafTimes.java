@@ -10,7 +10,7 @@ import org.transnormer.tensor.Tensor;
 /**
  * How long a leaf call takes: the bytes that it cannot do without at the rate of a copy, or the operations of its products
  * at the rate of products in a step, whichever is more, times what was measured above that, and its launches. SPEC
- * section 7.5.
+ * section 7.6.
  *
  * <p>All constants are from cuda/NOTES.md, of an H100; other devices are taken to reach the same shares of their data
  * sheets. Sections: [S] The training step, [N] Norms, LRPE, activations, products, [L] Linear maps, loss, optimizer,

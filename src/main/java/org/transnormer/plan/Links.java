@@ -9,7 +9,7 @@ import org.transnormer.parallel.Layout;
 
 /**
  * What joins the ranks of a group, and how long a collective of theirs takes. Ranks lie on machines in their order. SPEC
- * section 7.5.
+ * section 7.6.
  *
  * <p>A ring goes through all ranks of a machine before it leaves it, so with k of the group's ranks on each machine one
  * message in k crosses the network; there are k such rings, each by another network card.
@@ -44,7 +44,9 @@ final class Links {
         this.device = device;
         group("all", layout, rank, _ -> 0);
         group("data", layout, rank, layout::tensorRank);
-        group("tensor", layout, rank, layout::dataRank);
+        group("sequence", layout, rank,
+                other -> layout.dataRank(other) * layout.tensor() + layout.tensorRank(other));
+        group("tensor", layout, rank, layout::readerRank);
     }
 
     /** @param number which of the groups of this kind a rank is in */

@@ -3,6 +3,7 @@ package org.transnormer.plan;
 import java.util.List;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.PlanBackend;
+import org.transnormer.parallel.Layout;
 import org.transnormer.parallel.Mesh;
 import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.train.TrainSettings;
@@ -10,7 +11,7 @@ import org.transnormer.train.TrainingRun;
 
 /**
  * Plans training runs by constructing their ranks, and making a step of one, on a {@link PlanBackend}: what a run
- * allocates, computes and exchanges is what its code asks for, not a formula beside it. SPEC section 7.5. Takes no memory
+ * allocates, computes and exchanges is what its code asks for, not a formula beside it. SPEC section 7.6. Takes no memory
  * of the run's size and no GPU.
  */
 public final class Planner {
@@ -37,15 +38,20 @@ public final class Planner {
         return new Plan(device, setup, rank, memory(setup, rank), step(setup, rank));
     }
 
-    /** The plan of the rank with the most memory; of several the first. */
+    /**
+     * The plan of the rank with the most memory, of several the first. Looked at are those that differ from rank 0 in one
+     * axis of the layout: what one axis adds does not depend on the others.
+     */
     public Plan fullest(Setup setup) {
+        Layout layout = setup.layout();
         int fullest = 0;
         long most = -1;
-        for (int rank = 0; rank < setup.layout().size(); rank++) {
-            long bytes = memory(setup, rank).total();
-            if (bytes > most) {
-                fullest = rank;
-                most = bytes;
+        for (int rank = 0; rank < layout.size(); rank++) {
+            if (Integer.signum(layout.dataRank(rank)) + Integer.signum(layout.sequenceRank(rank))
+                    + Integer.signum(layout.tensorRank(rank)) <= 1) {
+                long bytes = memory(setup, rank).total();
+                fullest = bytes > most ? rank : fullest;
+                most = Math.max(most, bytes);
             }
         }
         return plan(setup, fullest);
@@ -74,6 +80,7 @@ public final class Planner {
         Timeline timeline = new Timeline(new LeafTimes(device), new Links(device, setup.layout(), rank));
         try (PlanBackend backend = backend(setup, timeline)) {
             run(setup, backend, Mesh.planned(setup.layout(), rank, timeline), text(setup)).trainer().next();
+            timeline.waitForParts(setup.layout().sequence(), setup.microBatches());
             return timeline.sums();
         }
     }

@@ -11,7 +11,7 @@ import org.transnormer.parallel.Observed;
 
 /**
  * Keeps the time of a rank's step as its calls come: one clock for the computation, one for each group's collectives that
- * run beside it; where one waits for another it takes over the later time. SPEC section 7.5.
+ * run beside it; where one waits for another it takes over the later time. SPEC section 7.6.
  */
 final class Timeline implements PlanBackend.Calls, Observed.Observer {
     private final LeafTimes leaves;
@@ -19,6 +19,9 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
     private final Map<Term, Double> terms = new EnumMap<>(Term.class);
     private final Map<Sums.Way, Sums.Traffic> traffic = new LinkedHashMap<>();
     private final Map<String, Double> beside = new HashMap<>();
+    /** The longest call forwards and backwards. */
+    private final Map<String, Double> attention = new HashMap<>();
+    private double message;
     private double now;
     private double productFlops;
     private double attentionFlops;
@@ -40,7 +43,11 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
         } else {
             attentionFlops += work.flops();
         }
-        spend(term, leaves.nanos(component, method, arguments, work));
+        double nanos = leaves.nanos(component, method, arguments, work);
+        spend(term, nanos);
+        if (term == Term.ATTENTION) {
+            attention.merge(method, nanos, Math::max);
+        }
     }
 
     private void spend(Term term, double nanos) {
@@ -54,6 +61,9 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
         traffic.merge(new Sums.Way(c.kind(), c.group(), c.beside()),
                 new Sums.Traffic(1, c.bytes(), c.sent(), links.overNetwork(c), nanos),
                 (a, b) -> a.with(b, Double::sum));
+        if (c.kind() == Collective.Kind.SEND) {
+            message = Math.max(message, nanos);
+        }
         if (c.beside()) {
             beside.merge(c.group(), nanos, Double::sum);
         } else {
@@ -69,6 +79,16 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
     @Override
     public void computeAwaitsCollectives(String group) {
         spend(Term.EXPOSED, Math.max(0, beside.getOrDefault(group, 0.0) - now));
+    }
+
+    /**
+     * What a rank cannot see of itself: where rows are cut into parts, the state of the first layer reaches the last part
+     * when all before have been through its attention, and the gradient of the last layer's the first part likewise. From
+     * then on each part is one attention behind the one before and waits no more.
+     */
+    void waitForParts(int parts, int microBatches) {
+        double first = attention.values().stream().mapToDouble(nanos -> nanos + message).sum();
+        spend(Term.EXPOSED, (parts - 1.0) * microBatches * first);
     }
 
     /** What came so far. */

@@ -30,18 +30,19 @@ import org.transnormer.train.TrainingRun;
 
 /** What a planned step exchanges is what one exchanges that is made, and what SPEC 7.2 and 7.3 say. */
 class PlannedCollectivesTest {
-    private static final ModelConfig CONFIG = Preset.TINY.config(500, 0, 1, 2);
+    private static final ModelConfig CONFIG = Preset.TINY.config(60, 0, 1, 2);
     private static final int ROWS = 4;
-    private static final long LENGTH = 16;
+    private static final long LENGTH = 24;
     private static final PlannedText TEXT = new PlannedText(LENGTH);
 
     static Stream<Setup> setups() {
         List<Setup> setups = new ArrayList<>();
         int number = 0;
         for (Layout layout : List.of(new Layout(1, 2), new Layout(1, 4), new Layout(2, 1), new Layout(2, 2),
-                new Layout(4, 1))) {
+                new Layout(4, 1),
+                new Layout(1, 2, 1), new Layout(1, 3, 1), new Layout(2, 2, 1), new Layout(1, 2, 2))) {
             for (DataParallel.Mode mode : DataParallel.Mode.values()) {
-                if (layout.data() > 1 || mode == DataParallel.Mode.REPLICATED) {
+                if (layout.readers() > 1 || mode == DataParallel.Mode.REPLICATED) {
                     setups.add(setup(layout, mode, Recompute.values()[number++ % 4], 1 + number % 3));
                 }
             }
@@ -83,8 +84,8 @@ class PlannedCollectivesTest {
             Seen seen = made.get(world.rank());
             try (Backend backend = BackendKind.VECTOR.open(Precision.F32, 1)) {
                 TrainingRun run = Planner.run(setup, backend, new Mesh(layout, world,
-                        Observed.of(mesh.data(), "data", seen), Observed.of(mesh.tensor(), "tensor", seen)), TEXT);
-                run.weights().initialise(1);
+                        Observed.of(mesh.data(), "data", seen), Observed.of(mesh.sequence(), "sequence", seen),
+                        Observed.of(mesh.tensor(), "tensor", seen)), TEXT);
                 run.trainer().next();
             }
         });
@@ -123,10 +124,10 @@ class PlannedCollectivesTest {
         double layers = CONFIG.layers();
         double tokens = ROWS * LENGTH;
         for (int micro = 1; micro <= 3; micro++) {
-            Sums.Traffic sums = step(new Layout(1, 4), DataParallel.Mode.REPLICATED, micro)
-                    .get(new Sums.Way(Kind.ALL_REDUCE, "tensor", false));
+            double payload = step(new Layout(1, 4), DataParallel.Mode.REPLICATED, micro).entrySet().stream()
+                    .filter(e -> e.getKey().kind() == Kind.ALL_REDUCE).mapToDouble(e -> e.getValue().payload()).sum();
             double perToken = 2 * layers * (2 * d + 1) + 3 + d + d;
-            assertThat(sums.payload()).isEqualTo(Float.BYTES * tokens * micro * perToken + Double.BYTES);
+            assertThat(payload).isEqualTo(Float.BYTES * tokens * micro * perToken + Double.BYTES);
         }
     }
 
@@ -148,6 +149,18 @@ class PlannedCollectivesTest {
             assertThat(sent(step(layout, DataParallel.Mode.FULLY_SHARDED, micro))).isEqualTo(
                     f * (w * s * (layers + (2 * micro - 1) * (layers - 2)) + a * s * layers * micro
                             + (a + w) * (p - layers * s)));
+        }
+    }
+
+    /** A state of each row and layer goes to the part behind, its gradient to the part before, whatever the length. */
+    @Test
+    void sequenceGroupsPassStates() {
+        double state = (double) CONFIG.headDim() * CONFIG.hidden() * Float.BYTES * ROWS;
+        Map<Sums.Way, Sums.Traffic> first = step(new Layout(1, 2, 1), DataParallel.Mode.REPLICATED, 1);
+        for (Kind kind : List.of(Kind.SEND, Kind.RECEIVE)) {
+            // the first layer has LRPE: twice the channels of k
+            assertThat(first.get(new Sums.Way(kind, "sequence", true)).payload()).isEqualTo(
+                    (CONFIG.layers() + 1) * state);
         }
     }
 
