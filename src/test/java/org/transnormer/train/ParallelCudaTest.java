@@ -5,12 +5,18 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.util.List;
 import net.jqwik.api.Example;
 import net.jqwik.api.Tag;
+import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
+import org.transnormer.decay.DecaySchedule;
+import org.transnormer.decay.DecayTemperature;
 import org.transnormer.model.DataParallel.Mode;
 import org.transnormer.model.ModelConfig;
+import org.transnormer.model.ModelConfig.Gate;
+import org.transnormer.model.ModelConfig.Position;
 import org.transnormer.model.Recompute;
 import org.transnormer.parallel.Layout;
+import org.transnormer.srmsnorm.NormType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.testing.GpuRanks;
 
@@ -25,6 +31,7 @@ class ParallelCudaTest {
 
     private static final Layout TENSOR = new Layout(1, 2);
     private static final Layout DATA = new Layout(2, 1);
+    private static final Layout SEQUENCE = new Layout(1, 2, 1);
 
     @Example
     void tensorParallel() {
@@ -48,6 +55,39 @@ class ParallelCudaTest {
         compare(new Layout(2, 2), Mode.FULLY_SHARDED, TensorParallelTest.everyParameter(), Recompute.FULL);
     }
 
+    @Example
+    void sequenceParallelInEveryMode() {
+        GpuRanks.require(2);
+        for (Mode mode : Mode.values()) {
+            compare(SEQUENCE, mode, TensorParallelTest.released(1), Recompute.NONE);
+        }
+        compare(SEQUENCE, Mode.FULLY_SHARDED, TensorParallelTest.everyParameter(), Recompute.FULL);
+        compare(SEQUENCE, Mode.REPLICATED, TensorParallelTest.everyParameter(), Recompute.GLU);
+    }
+
+    @Example
+    void sequenceParallelOverMore() {
+        GpuRanks.require(4);
+        compare(new Layout(1, 3, 1), Mode.FULLY_SHARDED, TensorParallelTest.released(1), Recompute.FULL);
+        compare(new Layout(1, 2, 2), Mode.REPLICATED, TensorParallelTest.released(1), Recompute.ATTENTION);
+        compare(new Layout(2, 2, 1), Mode.ZERO1, TensorParallelTest.everyParameter(), Recompute.NONE);
+    }
+
+    /** The kernels of 128 channels, and, from one part to the other, many chunks. */
+    @Example
+    void sequenceParallelOverALongSequence() {
+        GpuRanks.require(2);
+        ModelConfig config = new ModelConfig(61, 128, 2, 1, 128, 64, NormType.SRMSNORM, ActivationFunction.SILU,
+                ActivationFunction.IDENTITY, Position.LRPE_DECAY, 0, List.of(true, false), DecaySchedule.RELEASED,
+                DecayTemperature.BY_LAYER, Gate.LINEAR, true, false, true, 0.1, 0, 1, 2);
+        for (Precision precision : new Precision[] {Precision.F32, Precision.BF16}) {
+            // In BF16 four roundings of 2^-9.
+            double allowed = precision == Precision.F32 ? GRADIENTS : 0x1p-7;
+            new ParallelCase(SEQUENCE, Mode.REPLICATED, 0).compare(new ParallelRun(config, BackendKind.CUDA, precision,
+                    1024, 1, 1, Recompute.FULL, false, 3), 1, allowed, allowed);
+        }
+    }
+
     private static void compare(Layout layout, Mode mode, ModelConfig config, Recompute recompute) {
         new ParallelCase(layout, mode, 0).compare(run(config, Precision.F32, recompute), STEPS, GRADIENTS, TRAINED);
     }
@@ -56,7 +96,7 @@ class ParallelCudaTest {
     @Example
     void aRunRepeatsBitForBit() {
         GpuRanks.require(2);
-        for (Layout layout : List.of(TENSOR, DATA)) {
+        for (Layout layout : List.of(TENSOR, DATA, SEQUENCE)) {
             for (Precision precision : new Precision[] {Precision.F32, Precision.BF16}) {
                 try (HostMemory memory = new HostMemory()) {
                     ParallelRun run = run(TensorParallelTest.released(2), precision, Recompute.NONE);

@@ -105,12 +105,15 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
 
     private Parts parts(Backend backend, Mesh mesh, DataParallel.Mode mode) {
         Communicator tensor = mesh.tensor();
-        Weights weights = new Weights(config, precision, backend.memory(), true,
-                new ShardTable(config, tensor.rank(), tensor.size()), DataParallel.of(mode, mesh.data()));
         int rows = readers / mesh.layout().data();
         int most = tokens / mesh.layout().sequence() * rows;
+        // All that meets comes before all that takes memory.
+        DataParallel data = DataParallel.of(mode, mesh.data());
+        SequenceParallel sequence = SequenceParallel.of(mesh.sequence(), rows);
+        Weights weights = new Weights(config, precision, backend.memory(), true,
+                new ShardTable(config, tensor.rank(), tensor.size()), data);
         TransNormer model = new TransNormer(backend, tensor, config, weights, TransNormer.Mode.TRAINING, most,
-                recompute, SequenceParallel.of(mesh.sequence(), rows));
+                recompute, sequence);
         Optimizer optimizer = new Optimizer(backend, tensor, weights, new AdamW.Constants(0.9, 0.95, 1e-8, 0.1), CLIP);
         Batch batch = new Batch(backend.memory(), precision.accumulation(), most, most);
         Tensor total = backend.memory().allocate(MemoryKind.DATA, "loss", DType.F64, 1);
