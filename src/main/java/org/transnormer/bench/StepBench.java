@@ -18,6 +18,7 @@ import org.transnormer.bench.GemmShape.Direction;
 import org.transnormer.model.DataParallel;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Recompute;
+import org.transnormer.model.SequenceParallel;
 import org.transnormer.model.ShardTable;
 import org.transnormer.model.TransNormer;
 import org.transnormer.model.Weights;
@@ -36,16 +37,15 @@ import org.transnormer.train.Trainer;
  * @param length tokens of a sequence
  * @param recompute what the backward computes again
  * @param layout of the ranks that take the step together
- * @param mode what those of them share that read different rows
+ * @param mode what those of them share that read different tokens
  */
 public record StepBench(ModelConfig config, int rows, long length, Recompute recompute, Layout layout,
         DataParallel.Mode mode) {
 
-    /** @throws IllegalArgumentException if the rows do not divide by the ranks that share them */
+    /** @throws IllegalArgumentException if the ranks cannot share the rows, or the tokens of a row */
     public StepBench {
-        if (rows < 1 || rows % layout.data() != 0) {
-            throw new IllegalArgumentException("--batch %d rows cannot be shared by %d ranks: give a multiple of %d"
-                    .formatted(rows, layout.data(), layout.data()));
+        if (layout.rows(rows) < 1 || layout.part(length) < 1) {
+            throw new IllegalArgumentException("%d rows of %d tokens are nothing to compute".formatted(rows, length));
         }
     }
 
@@ -249,15 +249,17 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
 
     private Parts parts(Backend backend, Mesh mesh) {
         Communicator tensor = mesh.tensor();
-        int mine = rows / layout.data();
+        int mine = layout.rows(rows);
+        long part = layout.part(length);
+        SequenceParallel sequence = SequenceParallel.of(mesh.sequence(), mine);
         Weights weights = new Weights(config, backend.precision(), backend.memory(), true,
                 new ShardTable(config, tensor.rank(), tensor.size()), DataParallel.of(mode, mesh.data()));
         TransNormer model = new TransNormer(backend, tensor, config, weights, TransNormer.Mode.TRAINING,
-                mine * length, recompute);
+                mine * part, recompute, sequence);
         Optimizer optimizer = new Optimizer(backend, tensor, weights,
                 new AdamW.Constants(0.9, 0.95, 1e-8, 0.1), 1);
         Trainer trainer = new Trainer(backend, model, optimizer, new LearningRate.Constant(1e-4, 0),
-                new RandomTokens(mine, length, config.vocabulary(), mesh.data().rank()), 1);
+                new RandomTokens(sequence.border(), part, config.vocabulary(), mesh.data().rank()), 1);
         backend.commit();
         return new Parts(weights, optimizer, trainer);
     }

@@ -55,6 +55,35 @@ public record Layout(int data, int sequence, int tensor) {
         return rank % tensor;
     }
 
+    /**
+     * Rows on each rank.
+     *
+     * @param rows of a micro-batch
+     * @throws IllegalArgumentException if they cannot be shared
+     */
+    public int rows(int rows) {
+        if (rows % data != 0) {
+            throw new IllegalArgumentException("--batch %d rows cannot be shared by %d ranks: give a multiple of %d"
+                    .formatted(rows, data, data));
+        }
+        return rows / data;
+    }
+
+    /**
+     * Tokens of a row on each rank.
+     *
+     * @param length of a row
+     * @throws IllegalArgumentException if it cannot be cut so
+     */
+    public long part(long length) {
+        if (length % sequence != 0) {
+            throw new IllegalArgumentException(
+                    "--sequence %d tokens cannot be cut into equal parts for %d ranks: give a multiple of %d"
+                            .formatted(length, sequence, sequence));
+        }
+        return length / sequence;
+    }
+
     @Override
     public String toString() {
         return "data %d x sequence %d x tensor %d".formatted(data, sequence, tensor);

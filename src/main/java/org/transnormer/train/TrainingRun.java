@@ -47,8 +47,8 @@ public final class TrainingRun {
             TokenDataset train, TokenDataset heldOut, Recompute recompute) {
         config.checkSequence(settings.length());
         Layout layout = mesh.layout();
-        int rows = rows(settings, layout.data());
-        long part = part(settings, layout.sequence());
+        int rows = layout.rows(settings.rows());
+        long part = layout.part(settings.length());
         Communicator tensor = mesh.tensor();
         SequenceParallel sequence = SequenceParallel.of(mesh.sequence(), rows);
         batches = new TrainingBatches(train, sequence.border(), settings.length(), settings.seed(),
@@ -65,23 +65,6 @@ public final class TrainingRun {
         trainer = new Trainer(backend, model, optimizer, schedule, batches, settings.microBatches());
         evaluation = new Evaluation(backend, model, heldOut, windows);
         backend.commit();
-    }
-
-    private static int rows(TrainSettings settings, int ranks) {
-        if (settings.rows() % ranks != 0) {
-            throw new IllegalArgumentException("--batch %d rows cannot be shared by %d ranks: give a multiple of %d"
-                    .formatted(settings.rows(), ranks, ranks));
-        }
-        return settings.rows() / ranks;
-    }
-
-    private static long part(TrainSettings settings, int ranks) {
-        if (settings.length() % ranks != 0) {
-            throw new IllegalArgumentException(
-                    "--sequence %d tokens cannot be cut into equal parts for %d ranks: give a multiple of %d"
-                            .formatted(settings.length(), ranks, ranks));
-        }
-        return settings.length() / ranks;
     }
 
     public Weights weights() {

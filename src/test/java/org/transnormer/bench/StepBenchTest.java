@@ -89,8 +89,8 @@ class StepBenchTest {
     /** Each would stop at another time by its own clock, and all wait for the one that goes on. */
     @Test
     void ranksTimeTheSameSteps() {
-        Layout layout = new Layout(2, 2);
-        StepBench bench = new StepBench(Preset.NANO.config(64, 0, 1, 2), 4, 7, Recompute.FULL, layout,
+        Layout layout = new Layout(2, 2, 2);
+        StepBench bench = new StepBench(Preset.NANO.config(64, 0, 1, 2), 4, 8, Recompute.FULL, layout,
                 DataParallel.Mode.FULLY_SHARDED);
         StepBench.Result[] results = new StepBench.Result[layout.size()];
         InProcess.run(layout.size(), Duration.ofSeconds(60), world -> results[world.rank()] = bench.run(
@@ -117,10 +117,12 @@ class StepBenchTest {
                 }));
         assertThat(results).extracting(result -> result.step().rounds()).containsOnly(results[0].step().rounds());
         assertThat(results[1].plan().total()).isLessThan(
-                new StepBench(bench.config(), 4, 7, Recompute.FULL).run(BackendKind.SCALAR, Precision.F32, 1, 0.01)
+                new StepBench(bench.config(), 4, 8, Recompute.FULL).run(BackendKind.SCALAR, Precision.F32, 1, 0.01)
                         .plan().total());
         assertThatThrownBy(() -> new StepBench(CONFIG, 3, 7, Recompute.NONE, layout, DataParallel.Mode.ZERO1))
                 .hasMessageContainingAll("--batch 3", "2 ranks");
+        assertThatThrownBy(() -> new StepBench(CONFIG, 4, 7, Recompute.NONE, layout, DataParallel.Mode.ZERO1))
+                .hasMessageContainingAll("--sequence 7", "2 ranks");
     }
 
     private static double calls(List<StepBench.Part> parts, String call) {

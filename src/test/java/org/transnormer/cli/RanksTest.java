@@ -73,10 +73,26 @@ class RanksTest {
                 .hasSameBinaryContentAs(whole.resolve("model/model.safetensors"));
         assertThat(stopped.resolve("metrics.jsonl")).hasSameTextualContentAs(whole.resolve("metrics.jsonl"));
 
+        assertNumbersOfOne(whole, step + 2);
+    }
+
+    /** Each holds one half of every row; it goes on with each reading rows of its own. */
+    @Test
+    void twoRanksOfOneSequenceTrainAsOneDoes() throws Exception {
+        Path halves = temp.resolve("halves");
+        start(Map.of(), "--ranks 2 --sp 2 --steps 3", halves);
+        assertThat(job.status(0)).as(() -> job.said(0) + job.errors()).isZero();
+        assertThat(job.said(0)).contains("ranks: 2, data 1 x sequence 2 x tensor 1");
+        assertNumbersOfOne(halves, 3);
+        job.start(Tnl.class, Map.of(), ("train --ranks 2 --steps 4 --resume " + halves).split(" "));
+        assertThat(job.status(1)).as(() -> job.said(1) + job.errors()).isZero();
+    }
+
+    private void assertNumbersOfOne(Path run, long steps) throws IOException {
         Path single = temp.resolve("single");
-        Outcome.of("train", OPTIONS, "--steps", step + 2, "--data", text, "--config", config, "--out", single)
+        Outcome.of("train", OPTIONS, "--steps", steps, "--data", text, "--config", config, "--out", single)
                 .succeeds();
-        assertSameNumbers(whole, single);
+        assertSameNumbers(run, single);
     }
 
     private static void assertSameNumbers(Path got, Path want) throws IOException {
@@ -162,6 +178,12 @@ class RanksTest {
         assertThat(job.status(0)).isEqualTo(2);
         job.oneLine(0, "rank ", "--batch 3 rows cannot be shared by 2 ranks");
         assertThat(out).doesNotExist();
+        start(Map.of(), "--ranks 2 --sp 2 --sequence 15", out);
+        assertThat(job.status(1)).isEqualTo(2);
+        assertThat(job.errors()).contains("--sequence 15 tokens cannot be cut into equal parts for 2 ranks");
+        start(Map.of(), "--ranks 2 --sp 3", out);
+        assertThat(job.status(2)).isEqualTo(2);
+        assertThat(job.errors()).contains("--sp 3 does not divide the 2 ranks");
     }
 
     @Test

@@ -44,21 +44,23 @@ class SeveralGpusTest {
         Path text = Files.writeString(temp.resolve("text.txt"), "Two can read this faster than one. ".repeat(12));
         Path config = TinyModel.write(temp.resolve("model")).resolve("config.json");
         List<List<JsonNode>> runs = new ArrayList<>();
-        for (String gpus : List.of("", " --gpus 2")) {
+        for (String ranks : List.of("", " --gpus 2", " --gpus 2 --sp 2")) {
             Path out = temp.resolve("out" + runs.size());
             start(Map.of(), ("train --backend cuda --dtype f32 --sequence 16 --batch 2 --schedule constant --warmup 0 "
                     + "--lr 1e-3 --eval-every 0 --steps 4 --data " + text + " --config " + config + " --out " + out)
-                    + gpus);
+                    + ranks);
             assertThat(job.status(runs.size())).as(() -> job.said(runs.size()) + job.errors()).isZero();
             runs.add(MetricsLog.read(out.resolve("metrics.jsonl")));
         }
-        assertThat(runs.get(1)).hasSameSizeAs(runs.get(0)).isNotEmpty();
-        for (int i = 0; i < runs.get(0).size(); i++) {
-            for (String name : new String[] {"step", "tokens", MetricsLog.LOSS, MetricsLog.GRADIENT_NORM,
-                MetricsLog.HELD_OUT_LOSS}) {
-                double one = runs.get(0).get(i).path(name).doubleValue();
-                assertThat(runs.get(1).get(i).path(name).doubleValue()).as("%s of line %d", name, i).isCloseTo(one,
-                        within(2e-5 * one));
+        for (List<JsonNode> two : runs) {
+            assertThat(two).hasSameSizeAs(runs.get(0)).isNotEmpty();
+            for (int i = 0; i < two.size(); i++) {
+                for (String name : new String[] {"step", "tokens", MetricsLog.LOSS, MetricsLog.GRADIENT_NORM,
+                    MetricsLog.HELD_OUT_LOSS}) {
+                    double one = runs.get(0).get(i).path(name).doubleValue();
+                    assertThat(two.get(i).path(name).doubleValue()).as("%s of line %d", name, i).isCloseTo(one,
+                            within(2e-5 * one));
+                }
             }
         }
     }
