@@ -1,6 +1,8 @@
 package org.transnormer.backend;
 
+import java.util.List;
 import java.util.OptionalDouble;
+import java.util.function.Supplier;
 import org.transnormer.activation.Activation;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.GradientNorm;
@@ -93,10 +95,12 @@ public sealed interface Backend extends AutoCloseable
      * Prepares work that will be done again and again on the same tensors with other values in them. It was done once
      * before, so that nothing in it allocates.
      *
+     * @param inputs what the host fills each time before, without gaps
      * @param work calls of this backend's components that read nothing on the host
-     * @return enqueues the work
+     * @param output what the host reads each time after, without gaps
+     * @return does the work, and gives the output as the host reads it, valid until the next time
      */
-    Runnable record(Runnable work);
+    Supplier<Tensor> record(List<Tensor> inputs, Runnable work, Tensor output);
 
     /** Logits that exist at a time, in elements: few where caches are to hold them, many where products should be large. */
     long logitsAtATime();

@@ -1,8 +1,10 @@
 package org.transnormer.backend;
 
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.OptionalDouble;
+import java.util.function.Supplier;
 import org.transnormer.activation.Activation;
 import org.transnormer.activation.ActivationCuda;
 import org.transnormer.adamw.AdamWCuda;
@@ -39,7 +41,9 @@ import org.transnormer.tensor.Workspace;
 public final class CudaBackend implements Backend {
     /** Half a gigabyte in BF16: products of thousands of tokens, and few passes over the gradient of the head. */
     static final long LOGITS_AT_A_TIME = 1L << 28;
-    private static final int CONVERTED_PER_BLOCK = 2048;
+    private static final int BLOCK = 256;
+    private static final int CONVERTED_PER_BLOCK = 8 * BLOCK;
+    private static final int MOVED_PER_THREAD = 16;
     /** All that are used, so that they are compiled side by side. */
     private static final List<String> SOURCES = List.of("activation", "adamw", "embedding", "layernorm", "lightning",
             "lightning_tensor", "linear", "linear_few", "loss", "lrpe", "product", "rmsnorm", "srmsnorm", "tensor");
@@ -54,6 +58,7 @@ public final class CudaBackend implements Backend {
     private final Leaves leaves;
     private final Launch widen;
     private final Launch narrow;
+    private final Launch move;
     private PinnedBuffer read;
 
     /**
@@ -81,8 +86,9 @@ public final class CudaBackend implements Backend {
                 new EmbeddingCuda(gpu, workspace), new CrossEntropyCuda(gpu), new AdamWCuda(gpu),
                 new GradientNormCuda(gpu, workspace));
         ArgumentType[] types = {ArgumentType.POINTER, ArgumentType.POINTER, ArgumentType.LONG};
-        widen = gpu.launch("tensor", "tensor_convert_bf16_f32", types).block(256);
-        narrow = gpu.launch("tensor", "tensor_convert_f32_bf16", types).block(256);
+        widen = gpu.launch("tensor", "tensor_convert_bf16_f32", types).block(BLOCK);
+        narrow = gpu.launch("tensor", "tensor_convert_f32_bf16", types).block(BLOCK);
+        move = gpu.launch("tensor", "tensor_move", types).block(BLOCK).overlapping();
     }
 
     /** What it computes on. */
@@ -93,7 +99,7 @@ public final class CudaBackend implements Backend {
     /** Those of one architecture only where it is at hand. */
     private static List<String> sources(Gpu gpu) {
         List<String> sources = new ArrayList<>(SOURCES);
-        if (gpu.device().isHopper()) {
+        if (gpu.usesHopper()) {
             sources.addAll(HOPPER_SOURCES);
         }
         return sources;
@@ -101,8 +107,9 @@ public final class CudaBackend implements Backend {
 
     @Override
     public String describe() {
-        return "cuda (%s, compute capability %d.%d), %s".formatted(gpu.device().name(), gpu.device().major(),
-                gpu.device().minor(), precision.describe());
+        boolean leftOut = gpu.device().isHopper() && !gpu.usesHopper();
+        return "cuda (%s, compute capability %d.%d%s), %s".formatted(gpu.device().name(), gpu.device().major(),
+                gpu.device().minor(), leftOut ? ", portable kernels only" : "", precision.describe());
     }
 
     @Override
@@ -155,9 +162,42 @@ public final class CudaBackend implements Backend {
     }
 
     @Override
-    public Runnable record(Runnable work) {
-        Graph graph = gpu.stream().capture(work);
-        return () -> graph.launch(gpu.stream());
+    public Supplier<Tensor> record(List<Tensor> inputs, Runnable work, Tensor output) {
+        List<PinnedBuffer> sent = inputs.stream().map(this::pinned).toList();
+        PinnedBuffer received = pinned(output);
+        Graph graph = gpu.stream().capture(() -> {
+            for (int i = 0; i < sent.size(); i++) {
+                move(sent.get(i).address(), DevicePtr.of(inputs.get(i)), sent.get(i).address().bytes());
+            }
+            work.run();
+            move(DevicePtr.of(output), received.address(), received.address().bytes());
+        });
+        Tensor readable = Tensor.of(output.name(), output.dtype(), new Storage.Host(received.segment()), 0,
+                output.shape());
+        return () -> {
+            for (int i = 0; i < sent.size(); i++) {
+                Tensor input = inputs.get(i);
+                MemorySegment.copy(input.segment(), input.byteOffset(), sent.get(i).segment(), 0,
+                        sent.get(i).segment().byteSize());
+            }
+            graph.launch(gpu.stream());
+            gpu.stream().synchronize();
+            return readable;
+        };
+    }
+
+    /** A copy by a kernel, which a recorded step does not wait for as long as for the engines that copy. */
+    private void move(DevicePtr from, DevicePtr to, long bytes) {
+        if (from.address() % MOVED_PER_THREAD != 0 || to.address() % MOVED_PER_THREAD != 0) {
+            throw new IllegalArgumentException("%s and %s do not begin at multiples of %d bytes".formatted(from, to,
+                    MOVED_PER_THREAD));
+        }
+        move.set(0, from).set(1, to).set(2, bytes)
+                .grid(Math.ceilDiv(bytes, (long) MOVED_PER_THREAD * BLOCK)).on(gpu.stream());
+    }
+
+    private PinnedBuffer pinned(Tensor x) {
+        return PinnedBuffer.of(gpu.context(), x.size() * x.dtype().bytes());
     }
 
     @Override

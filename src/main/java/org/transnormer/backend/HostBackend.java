@@ -1,6 +1,8 @@
 package org.transnormer.backend;
 
+import java.util.List;
 import java.util.OptionalDouble;
+import java.util.function.Supplier;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Tensor;
 
@@ -22,8 +24,11 @@ sealed interface HostBackend extends Backend permits ScalarBackend, VectorBacken
     }
 
     @Override
-    default Runnable record(Runnable work) {
-        return work;
+    default Supplier<Tensor> record(List<Tensor> inputs, Runnable work, Tensor output) {
+        return () -> {
+            work.run();
+            return output;
+        };
     }
 
     /** 8 MiB in F32, which stays in a processor's last-level cache. */

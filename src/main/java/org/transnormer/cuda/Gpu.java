@@ -78,6 +78,11 @@ public final class Gpu implements AutoCloseable {
         return context.device();
     }
 
+    /** Whether kernels for compute capability 9.0 alone are used; {@code -Dtnl.cuda.portable} leaves them out. */
+    public boolean usesHopper() {
+        return device().isHopper() && "false".equals(System.getProperty("tnl.cuda.portable", "false"));
+    }
+
     public Context context() {
         return context;
     }

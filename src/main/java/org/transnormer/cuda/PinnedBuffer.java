@@ -28,6 +28,11 @@ public final class PinnedBuffer extends Owner {
         return open(memory);
     }
 
+    /** The memory as kernels see it, over the link. */
+    public DevicePtr address() {
+        return new DevicePtr(segment().address(), memory.byteSize());
+    }
+
     @Override
     void release() {
         Driver.check("cuMemFreeHost", cuMemFreeHost(memory));

@@ -1,5 +1,6 @@
 package org.transnormer.inference;
 
+import java.util.function.Supplier;
 import org.eclipse.collections.api.factory.primitive.IntObjectMaps;
 import org.eclipse.collections.api.map.primitive.MutableIntObjectMap;
 import org.transnormer.backend.Backend;
@@ -62,7 +63,7 @@ public final class RobustInference {
             append(slot, tokens, from, (int) n);
             forward();
         }
-        return readable(model.logits(n, n - 1, n));
+        return backend.readable(whole(model.logits(n, n - 1, n)));
     }
 
     /**
@@ -79,21 +80,20 @@ public final class RobustInference {
             model.config().checkSequence(state.position(slots[i]) + 1);
             append(slots[i], tokens, i, 1);
         }
-        batch.uploadInputs();
-        Step step = steps.getIfAbsentPutWithKey(slots.length, Step::new);
-        step.run();
+        Tensor logits = steps.getIfAbsentPutWithKey(slots.length, Step::new).run();
         advance();
-        return readable(step.logits);
+        return logits;
     }
 
-    private Tensor readable(Tensor logits) {
+    /** The logits of the whole vocabulary. */
+    private Tensor whole(Tensor logits) {
         if (whole == null) {
-            return backend.readable(logits);
+            return logits;
         }
         for (long i = 0; i < logits.dim(0); i++) {
             model.communicator().allGather(row(logits, i), row(whole, i));
         }
-        return backend.readable(whole.slice(0, 0, logits.dim(0)));
+        return whole.slice(0, 0, logits.dim(0));
     }
 
     private static Tensor row(Tensor x, long i) {
@@ -117,9 +117,9 @@ public final class RobustInference {
     }
 
     /** One token of each of some sequences: what is enqueued depends on their number only, so it can be recorded. */
-    private final class Step implements Runnable {
+    private final class Step {
         private final int count;
-        private Runnable recorded;
+        private Supplier<Tensor> recorded;
         private Tensor logits;
 
         Step(int count) {
@@ -127,21 +127,21 @@ public final class RobustInference {
         }
 
         /** At once the first time, which may allocate; recorded from the second on. */
-        @Override
-        public void run() {
-            if (recorded != null) {
-                recorded.run();
-            } else if (logits == null) {
+        Tensor run() {
+            if (logits == null) {
+                batch.uploadInputs();
                 enqueue();
-            } else {
-                recorded = backend.record(this::enqueue);
-                recorded.run();
+                return backend.readable(logits);
             }
+            if (recorded == null) {
+                recorded = backend.record(batch.inputs(), this::enqueue, logits);
+            }
+            return recorded.get();
         }
 
         private void enqueue() {
             model.forward(batch, state, Trace.NONE);
-            logits = model.logits(count, 0, count);
+            logits = whole(model.logits(count, 0, count));
         }
     }
 

@@ -98,7 +98,7 @@ final class LightningHopper {
 
     /** Whether the device has what the kernels need. */
     static boolean available(Gpu gpu) {
-        return gpu.device().isHopper();
+        return gpu.usesHopper();
     }
 
     /** Whether a forward can be done here. */

@@ -78,7 +78,12 @@ public final class Sequences {
 
     /** Makes a device see the sequences. To be called after the last {@link #add} and before the step. */
     public void upload() {
-        all.slice(0, 0, 2L * maxCount + 1 + tokens).upload();
+        all().upload();
+    }
+
+    /** Slots, offsets and positions in one: what {@link #upload} makes a device see. */
+    public Tensor all() {
+        return all.slice(0, 0, 2L * maxCount + 1 + tokens);
     }
 
     public int count() {

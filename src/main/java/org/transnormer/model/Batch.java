@@ -1,5 +1,6 @@
 package org.transnormer.model;
 
+import java.util.List;
 import org.transnormer.lightning.Sequences;
 import org.transnormer.loss.CrossEntropy;
 import org.transnormer.tensor.Buffer;
@@ -84,11 +85,12 @@ public final class Batch {
 
     /** Makes a device see all but the targets and their factor. */
     public void uploadInputs() {
-        sequences.upload();
-        ids().upload();
-        if (masked) {
-            mask().upload();
-        }
+        inputs().forEach(Tensor::upload);
+    }
+
+    /** What {@link #uploadInputs} makes a device see. */
+    public List<Tensor> inputs() {
+        return masked ? List.of(sequences.all(), ids(), mask()) : List.of(sequences.all(), ids());
     }
 
     /**

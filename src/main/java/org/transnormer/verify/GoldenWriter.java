@@ -27,12 +27,15 @@ import org.transnormer.tensor.Tensor;
  * outputs. They show that another backend agrees with the spec, and that a file is read as it says.
  */
 public final class GoldenWriter {
+    private static final int DRAWN_AT_A_TIME = 1 << 12;
+
     private final Map<String, Object> config;
     private final boolean tied;
     private final int sequences;
     private final int tokens;
     private final int prompt;
     private final RandomStream random;
+    private final RandomStream.Normals normals;
     private long drawn;
 
     /**
@@ -48,6 +51,7 @@ public final class GoldenWriter {
         this.tokens = tokens;
         this.prompt = prompt;
         random = new RandomStream(seed, Purpose.SYNTHETIC, "golden");
+        normals = random.new Normals();
     }
 
     /** Writes the case as one file. */
@@ -123,9 +127,15 @@ public final class GoldenWriter {
         boolean matrix = name.endsWith("_proj.weight") || name.contains("channel_mixer.l") && name.endsWith("weight")
                 || name.equals("lm_head.weight");
         double scale = matrix ? 1 / Math.sqrt(t.dim(1)) : name.endsWith(".bias") ? 0.2 : 1;
-        for (long i = 0; i < t.size(); i++) {
-            double normal = random.normal(drawn++);
-            t.setFlat(i, name.contains("norm.weight") ? 1 + 0.2 * normal : scale * normal);
+        boolean ofNorm = name.contains("norm.weight");
+        double[] values = new double[DRAWN_AT_A_TIME];
+        for (long from = 0; from < t.size(); from += values.length) {
+            int count = (int) Math.min(values.length, t.size() - from);
+            normals.fill(drawn, values, count);
+            drawn += count;
+            for (int i = 0; i < count; i++) {
+                t.setFlat(from + i, ofNorm ? 1 + 0.2 * values[i] : scale * values[i]);
+            }
         }
     }
 
