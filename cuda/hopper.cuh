@@ -70,9 +70,11 @@ DEVICE void arriveWarp(unsigned barrier) {
   }
 }
 
-/** Arrives once the copies this thread has issued so far are there. */
+/** Arrives once the copies this thread has issued so far are there, for wgmma too. */
 DEVICE void arriveCopies(unsigned barrier) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" :: "r"(barrier) : "memory");
+  wait_copies();
+  fenceAsync();
+  arrive(barrier);
 }
 
 /** Arrives, and makes the phase wait for so many bytes of copies by tensor map. */

@@ -17,7 +17,7 @@ DEVICE void totals(unsigned base, const Segment& segment, float rate, const Sour
   if (threadIdx.x == 0) {
     for (int i = 0; i < TOTALS_STAGES; i++) {
       barrierInit(barriers + i * 8, 128);
-      barrierInit(barriers + (TOTALS_STAGES + i) * 8, 8);
+      barrierInit(barriers + (TOTALS_STAGES + i) * 8, 256);
     }
     fenceAsync();
   }
@@ -58,7 +58,7 @@ DEVICE void totals(unsigned base, const Segment& segment, float rate, const Sour
       addChunk(x, a, tile + TILE);
       wgmmaCommit();
       wgmmaWait<0>();
-      arriveWarp(barriers + (TOTALS_STAGES + turn.at) * 8);
+      arrive(barriers + (TOTALS_STAGES + turn.at) * 8);
       turn.next();
     }
     storeState(to + block * 64 * DIM, x);

@@ -38,7 +38,7 @@ struct Layout {
   DEVICE unsigned state(int i) const { return base + STATES_AT + i * STATE; }
   /** The copies of a stage are there. */
   DEVICE unsigned full(int stage) const { return barriers + stage * 8; }
-  /** Nobody needs the stage any more. */
+  /** Nobody needs the stage any more: every thread says so for itself. */
   DEVICE unsigned empty(int stage) const { return barriers + (Stages + stage) * 8; }
   /** phi is applied and the state published. */
   DEVICE unsigned ready(int stage) const { return barriers + (2 * Stages + stage) * 8; }
@@ -49,7 +49,7 @@ struct Layout {
     if (threadIdx.x == 0) {
       for (int i = 0; i < Stages; i++) {
         barrierInit(full(i), 128);
-        barrierInit(empty(i), 4 + 4 * readers);
+        barrierInit(empty(i), 128 + 128 * readers);
         barrierInit(ready(i), 4);
       }
       for (int i = 0; i < STATES; i++) {
@@ -154,7 +154,7 @@ DEVICE void sweepState(float (&x)[2][64], const L& layout, const Chunks<Mirrored
         wgmmaWait<0>();
       }
     }
-    arriveWarp(layout.empty(turn.at));
+    arrive(layout.empty(turn.at));
     turn.next();
   }
 }
@@ -291,7 +291,7 @@ DEVICE void sweepResult(const L& layout, const Chunks<Mirrored>& chunks, const R
       load16(out[i], through + (piece >> 3) * HALF_TILE + swizzled(warpRow + 2 * i + (lane >> 4), piece & 7));
     }
     fenceAsync();
-    arriveWarp(layout.empty(turn.at));
+    arrive(layout.empty(turn.at));
     turn.next(Step);
 #pragma unroll
     for (int i = 0; i < 8; i++) {

@@ -107,6 +107,15 @@ class LightningHopperTest {
                         ActivationFunction.SILU, false, true, true));
             }
         }
+
+        /** Whole tiles come by tensor map, others by threads: one after the other in a place of each kernel's ring. */
+        @Example
+        void threadsAndTensorMapsTakeTurns() {
+            for (int length : List.of(130, 258, 898)) {
+                isTheCompositionOfItsParts(new FeatureCall.Case(length, 2, CHANNELS, CHANNELS, List.of(length), 0,
+                        ActivationFunction.SILU, false, false, true));
+            }
+        }
     }
 
     @Group
