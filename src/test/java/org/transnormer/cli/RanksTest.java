@@ -80,7 +80,7 @@ class RanksTest {
     @Test
     void twoRanksOfOneSequenceTrainAsOneDoes() throws Exception {
         Path halves = temp.resolve("halves");
-        start(Map.of(), "--ranks 2 --sp 2 --steps 3", halves);
+        start(Map.of(), "--ranks 2 --sp 2 --sharding full --steps 3", halves);
         assertThat(job.status(0)).as(() -> job.said(0) + job.errors()).isZero();
         assertThat(job.said(0)).contains("ranks: 2, data 1 x sequence 2 x tensor 1");
         assertNumbersOfOne(halves, 3);
