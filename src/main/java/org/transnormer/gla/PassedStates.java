@@ -53,14 +53,16 @@ public final class PassedStates implements LayerStates {
 
     @Override
     public Tensor arrive(Sequences sequences) {
-        if (border.before()) {
-            receive(received, border.part() - 1);
-            forSlots(sequences, slot -> {
-                if (border.onlyIn(slot)) {
-                    backend.copy(initial.select(0, border.row(slot)), initial.select(0, slot));
-                }
-            });
+        if (!border.before()) {
+            beside.skip();
+            return null;
         }
+        receive(received, border.part() - 1);
+        forSlots(sequences, slot -> {
+            if (border.onlyIn(slot)) {
+                backend.copy(initial.select(0, border.row(slot)), initial.select(0, slot));
+            }
+        });
         return initial;
     }
 
@@ -76,19 +78,22 @@ public final class PassedStates implements LayerStates {
 
     @Override
     public void leave(Sequences sequences) {
-        if (border.behind()) {
-            forSlots(sequences, slot -> {
-                if (border.onlyOut(slot)) {
-                    backend.copy(passing.select(0, slot), passing.select(0, border.row(slot)));
-                }
-            });
-            send(border.part() + 1);
+        if (!border.behind()) {
+            beside.skip();
+            return;
         }
+        forSlots(sequences, slot -> {
+            if (border.onlyOut(slot)) {
+                backend.copy(passing.select(0, slot), passing.select(0, border.row(slot)));
+            }
+        });
+        send(border.part() + 1);
     }
 
     @Override
     public Tensor arriveGradient(Sequences sequences) {
         if (!border.behind()) {
+            beside.skip();
             return null;
         }
         receive(sent, border.part() + 1);
@@ -109,14 +114,16 @@ public final class PassedStates implements LayerStates {
 
     @Override
     public void leaveGradient(Sequences sequences) {
-        if (border.before()) {
-            forSlots(sequences, slot -> {
-                if (border.onlyIn(slot)) {
-                    backend.copy(passing.select(0, slot), passing.select(0, border.row(slot)));
-                }
-            });
-            send(border.part() - 1);
+        if (!border.before()) {
+            beside.skip();
+            return;
         }
+        forSlots(sequences, slot -> {
+            if (border.onlyIn(slot)) {
+                backend.copy(passing.select(0, slot), passing.select(0, border.row(slot)));
+            }
+        });
+        send(border.part() - 1);
     }
 
     @Override

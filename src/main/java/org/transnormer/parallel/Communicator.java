@@ -56,6 +56,14 @@ public sealed interface Communicator
     /** Replaces x by what a rank gives by {@link #send}. */
     void receive(Tensor x, int from);
 
+    /**
+     * Counts as a call where other ranks send or receive and this one has nobody to: by their numbers of calls it is told
+     * who is waited for (SPEC section 7.4).
+     */
+    default void skip() {
+        // most count nothing
+    }
+
     /** Returns when every rank has called it. */
     void barrier();
 

@@ -128,6 +128,11 @@ public final class Nccl implements Communicator {
         comm.receive(stream, DevicePtr.of(x), x.size(), x.dtype(), from);
     }
 
+    @Override
+    public void skip() {
+        begins.run();
+    }
+
     /** The host waits, and so for all that was enqueued before. */
     @Override
     public void barrier() {

@@ -119,6 +119,11 @@ public final class Observed implements Communicator {
     }
 
     @Override
+    public void skip() {
+        real.ifPresent(Communicator::skip);
+    }
+
+    @Override
     public void barrier() {
         real.ifPresent(Communicator::barrier);
     }
