@@ -5,7 +5,7 @@ import java.util.List;
 /** The headings of {@code tnl --help}, each with its commands: classes of this package, in the order shown. */
 enum CommandGroup {
     USE("Use", GenerateCommand.class),
-    TRAIN("Train", TrainCommand.class, EvalCommand.class),
+    TRAIN("Train", TrainCommand.class, PlanCommand.class, EvalCommand.class),
     VERIFY("Verify", VerifyCommand.class, GradcheckCommand.class, BenchCommand.class),
     FILES("Files", InspectCommand.class),
     MACHINE("Machine", DoctorCommand.class);

@@ -1,5 +1,7 @@
 package org.transnormer.cli;
 
+import java.util.Locale;
+import java.util.stream.Stream;
 import org.transnormer.launch.Job;
 import org.transnormer.model.DataParallel;
 import org.transnormer.parallel.Layout;
@@ -35,19 +37,30 @@ final class LayoutOptions {
             defaultValue = "none")
     private Sharding sharding;
 
+    /** What to give on the command line for a mode. */
+    static String sharding(DataParallel.Mode mode) {
+        return Stream.of(Sharding.values()).filter(s -> s.mode == mode).findFirst().orElseThrow().name()
+                .toLowerCase(Locale.ROOT);
+    }
+
     DataParallel.Mode mode() {
         return sharding.mode;
     }
 
     /** @throws IllegalArgumentException if the ranks do not divide by those of a tensor and a sequence group */
     Layout of(Job job) {
-        if (tensor < 1 || job.size() % tensor != 0) {
-            throw new IllegalArgumentException("--tp %d does not divide the %d ranks".formatted(tensor, job.size()));
+        return of(job.size());
+    }
+
+    /** As {@link #of(Job)}, of ranks that need not be there. */
+    Layout of(int ranks) {
+        if (tensor < 1 || ranks % tensor != 0) {
+            throw new IllegalArgumentException("--tp %d does not divide the %d ranks".formatted(tensor, ranks));
         }
-        if (sequence < 1 || job.size() / tensor % sequence != 0) {
+        if (sequence < 1 || ranks / tensor % sequence != 0) {
             throw new IllegalArgumentException("--sp %d does not divide the %d ranks%s".formatted(sequence,
-                    job.size(), tensor == 1 ? "" : " by --tp " + tensor));
+                    ranks, tensor == 1 ? "" : " by --tp " + tensor));
         }
-        return new Layout(job.size() / tensor / sequence, sequence, tensor);
+        return new Layout(ranks / tensor / sequence, sequence, tensor);
     }
 }

@@ -5,6 +5,7 @@ import org.transnormer.EnvironmentException;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.bench.ProcessMemory;
+import org.transnormer.plan.Plan;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.MemoryPlan;
 
@@ -20,8 +21,6 @@ record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
      * 189 to 205 MiB, of which up to 50 are the compiler's while it works, 16 the young heap, the rest code and classes.
      */
     private static final long JVM = 198L << 20;
-    /** What kernels and libraries take of a device beside the plan, with room. */
-    private static final long LIBRARIES = 512L << 20;
 
     /** @param sharers processes that share the machine's memory; a GPU each has for itself */
     static MemoryReport of(Backend planned, BackendKind kind, int sharers) {
@@ -54,7 +53,7 @@ record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
 
     void print(PrintWriter out) {
         out.println("memory: %s, %s %s; together %s%s".formatted(rows(), onDevice() ? "libraries" : "jvm",
-                mebibytes(onDevice() ? LIBRARIES : JVM), mebibytes(planned()), onDevice() ? " of the GPU's" : ""));
+                mebibytes(onDevice() ? Plan.LIBRARIES : JVM), mebibytes(planned()), onDevice() ? " of the GPU's" : ""));
     }
 
     private String rows() {
@@ -82,7 +81,7 @@ record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
     }
 
     private long planned() {
-        return plan.total() + (onDevice() ? LIBRARIES : JVM);
+        return plan.total() + (onDevice() ? Plan.LIBRARIES : JVM);
     }
 
     private static String mebibytes(long bytes) {

@@ -62,6 +62,12 @@ final class RankOptions {
         return count > 1 || rank.size() > 1;
     }
 
+    /** Ranks that there will be, whoever starts them. */
+    int planned() {
+        int machines = Rank.of(environment).size();
+        return count == null || LocalRanks.isRank(environment) ? machines : Math.multiplyExact(count, machines);
+    }
+
     /** Starts the ranks, each with this process's command line, and ends as they do. */
     int start(CommandSpec spec, BackendOptions backend) throws IOException {
         if (backend.kind() == BackendKind.CUDA) {

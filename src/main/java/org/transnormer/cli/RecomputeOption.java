@@ -24,16 +24,19 @@ final class RecomputeOption {
             defaultValue = "auto")
     private Choice choice;
 
+    /** What was asked for, or what may be chosen from, the fastest first. */
+    List<Recompute> candidates() {
+        return choice == Choice.AUTO ? List.of(Recompute.values()) : List.of(Recompute.valueOf(choice.name()));
+    }
+
     /**
      * The plan of what was asked for, or of the first that fits.
      *
      * @param plan counts the memory of one
      */
     Planned plan(Function<Recompute, MemoryReport> plan) {
-        List<Recompute> candidates =
-                choice == Choice.AUTO ? List.of(Recompute.values()) : List.of(Recompute.valueOf(choice.name()));
         Planned last = null;
-        for (Recompute recompute : candidates) {
+        for (Recompute recompute : candidates()) {
             last = new Planned(recompute, plan.apply(recompute));
             if (last.report().fits()) {
                 break;

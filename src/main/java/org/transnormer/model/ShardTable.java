@@ -86,19 +86,24 @@ public final class ShardTable {
                     "the GLU's activation is exp, which needs the maximum over all channels: "
                             + "tensor parallelism would split them; sizes that would do: 1");
         }
-        if (!divides(size)) {
+        if (!divides(config, size)) {
             List<String> faults = new ArrayList<>();
             fault(faults, "decoder_attention_heads", config.heads());
             fault(faults, "glu_dim", config.gluWidth());
             fault(faults, "the padded vocabulary", config.paddedVocabulary());
             throw new IllegalArgumentException("tensor parallelism over %d ranks needs multiples of %d: %s; sizes that "
                     .formatted(size, size, String.join(", ", faults)) + "would do: "
-                    + IntStream.rangeClosed(1, config.heads()).filter(this::divides).mapToObj(String::valueOf)
+                    + IntStream.rangeClosed(1, config.heads()).filter(n -> divides(config, n)).mapToObj(String::valueOf)
                             .collect(Collectors.joining(", ")));
         }
     }
 
-    private boolean divides(int n) {
+    /** Whether a model can be split over so many ranks. */
+    public static boolean canSplit(ModelConfig config, int size) {
+        return size == 1 || config.gluActivation() != ActivationFunction.EXP && divides(config, size);
+    }
+
+    private static boolean divides(ModelConfig config, int n) {
         return config.heads() % n == 0 && config.gluWidth() % n == 0 && config.paddedVocabulary() % n == 0;
     }
 
