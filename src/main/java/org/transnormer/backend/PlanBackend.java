@@ -55,6 +55,9 @@ public final class PlanBackend implements Backend {
     /** Sees each call of a leaf, and of zero and copy as those of a leaf "Backend"; not the announcements. */
     @FunctionalInterface
     public interface Calls {
+        /** Nobody looks. */
+        Calls NONE = (component, method, arguments) -> {};
+
         /**
          * A leaf is called.
          *

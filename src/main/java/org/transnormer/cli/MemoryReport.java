@@ -46,7 +46,8 @@ record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
                             mebibytes(capacity)),
                     onDevice()
                             ? "--recompute full keeps least; a smaller --batch (with --accumulate for the same step), --sequence or "
-                                    + "model needs less, and nvidia-smi lists who else uses the GPU"
+                                    + "model needs less, over several GPUs so do --sharding full and --tp (tnl plan --search), and "
+                                    + "nvidia-smi lists who else uses the GPU"
                             : "make --batch, --sequence or the model smaller");
         }
     }

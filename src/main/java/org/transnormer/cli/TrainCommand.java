@@ -8,6 +8,7 @@ import java.time.LocalDateTime;
 import java.time.format.DateTimeFormatter;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Locale;
 import java.util.Set;
 import java.util.concurrent.Callable;
 import org.transnormer.InputException;
@@ -46,7 +47,8 @@ final class TrainCommand implements Callable<Integer> {
     private static final long DEFAULT_STEPS = 2_200;
     /** What may be said about a run that goes on; its settings decide everything else. */
     private static final Set<String> RESUME_OPTIONS = Set.of("--resume", "--steps", "--backend", "--dtype",
-            "--threads", "--recompute", "--ranks", "--tp", "--sp", "--sharding");
+            "--threads", "--recompute", "--ranks", "--tp", "--sp", "--sharding", "--dry-run",
+            "--device", "--memory", "--link", "--network", "--per-node");
 
     @Spec
     private CommandSpec spec;
@@ -71,6 +73,14 @@ final class TrainCommand implements Callable<Integer> {
 
     @ArgGroup(validate = false)
     private LayoutOptions layout = new LayoutOptions();
+
+    @Option(names = "--dry-run",
+            description = "construct every rank, compute nothing and write nothing: what does not fit "
+                    + "together, memory, and on GPUs, which need not be there, the time of a step")
+    private boolean dryRun;
+
+    @ArgGroup(validate = false, heading = "%nGPUs of a --dry-run%n")
+    private DeviceOptions devices = new DeviceOptions();
 
     /** Model and text. */
     static final class What {
@@ -159,6 +169,9 @@ final class TrainCommand implements Callable<Integer> {
 
     @Override
     public Integer call() throws IOException {
+        if (dryRun) {
+            return dryRun(asked());
+        }
         if (ranks.startsOthers()) {
             // What is wrong with the command line is said once.
             if (keep.resume == null) {
@@ -172,7 +185,15 @@ final class TrainCommand implements Callable<Integer> {
         return ranks.work(spec, backendOptions, this::train);
     }
 
-    private int train(Job job) throws IOException {
+    /**
+     * What is to be trained.
+     *
+     * @param earlier the run that goes on, or null
+     */
+    private record Asked(RunFolder earlier, RunFolder.Description description, RunData data) {
+    }
+
+    private Asked asked() {
         Tokenizer tokenizer = new ByteTokenizer();
         RunFolder earlier = keep.resume == null ? null : resumed();
         TrainSettings settings = earlier == null ? settings() : resumedSettings(earlier.description().settings());
@@ -183,6 +204,36 @@ final class TrainCommand implements Callable<Integer> {
         if (earlier != null) {
             checkSameData(earlier.description(), description);
         }
+        return new Asked(earlier, description, data);
+    }
+
+    private int dryRun(Asked asked) {
+        TrainSettings settings = asked.description().settings();
+        ModelConfig config = asked.description().config();
+        PrintWriter out = spec.commandLine().getOut();
+        int count = ranks.planned();
+        backendOptions.shareCores(count);
+        DryRun dry = new DryRun(backendOptions, devices.device(), layout.of(count), layout.mode(), config, settings,
+                asked.data());
+        Recompute what = recompute.plan(dry::sample).recompute();
+        DryRun.Fullest fullest = dry.construct(what);
+        printPlan(settings, config, asked.data(), "backend: %s".formatted(backendOptions.kind().name()
+                .toLowerCase(Locale.ROOT)), fullest.report(), out);
+        dry.print(fullest, what, out);
+        fullest.report().check();
+        out.printf("dry run: %d rank%s constructed, rank %d needs most; nothing was computed or written%n", count,
+                count == 1 ? "" : "s", fullest.rank());
+        return ExitCode.OK;
+    }
+
+    private int train(Job job) throws IOException {
+        Tokenizer tokenizer = new ByteTokenizer();
+        Asked asked = asked();
+        RunFolder earlier = asked.earlier();
+        RunFolder.Description description = asked.description();
+        TrainSettings settings = description.settings();
+        ModelConfig config = description.config();
+        RunData data = asked.data();
         agree(job, description);
         RecomputeOption.Planned planned = planned(job, config, settings, data);
         MemoryReport report = planned.report();

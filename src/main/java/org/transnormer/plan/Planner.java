@@ -59,7 +59,7 @@ public final class Planner {
 
     /** What a rank allocates. */
     public MemoryPlan memory(Setup setup, int rank) {
-        try (PlanBackend backend = backend(setup, (component, method, arguments) -> {})) {
+        try (PlanBackend backend = backend(setup, PlanBackend.Calls.NONE)) {
             run(setup, backend, Mesh.planned(setup.layout(), rank), text(setup));
             return backend.memory().plan();
         }

@@ -91,7 +91,7 @@ class PlannedCollectivesTest {
         });
         for (int rank = 0; rank < layout.size(); rank++) {
             Seen planned = new Seen();
-            try (PlanBackend backend = new PlanBackend(Precision.F32, false, 0, (component, method, arguments) -> {})) {
+            try (PlanBackend backend = new PlanBackend(Precision.F32, false, 0, PlanBackend.Calls.NONE)) {
                 Planner.run(setup, backend, Mesh.planned(layout, rank, planned), TEXT).trainer().next();
             }
             assertThat(planned.calls).as("rank %d", rank).isNotEmpty().isEqualTo(made.get(rank).calls);

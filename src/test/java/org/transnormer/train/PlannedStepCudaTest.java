@@ -45,7 +45,7 @@ class PlannedStepCudaTest {
             ModelConfig config = config(norm, ActivationFunction.SILU, norm != NormType.RMSNORM);
             for (Recompute recompute : norm == NormType.SRMSNORM ? List.of(Recompute.values())
                     : List.of(Recompute.GLU)) {
-                try (Backend planned = planned(precision, (component, method, arguments) -> {});
+                try (Backend planned = planned(precision, PlanBackend.Calls.NONE);
                         Backend gpu = BackendKind.CUDA.open(precision, 1)) {
                     run(planned, config, recompute);
                     TrainingRun run = run(gpu, config, recompute);
