@@ -15,6 +15,7 @@
  * <tr><td>{@link org.transnormer.embedding}, {@link org.transnormer.loss}</td><td>the two ends</td><td>3.7, 3.8</td></tr>
  * <tr><td>{@link org.transnormer.adamw}, {@link org.transnormer.decay}</td><td>optimizer; decay rates</td><td>3.9, 3.10</td></tr>
  * <tr><td>{@link org.transnormer.train}, {@link org.transnormer.inference}</td><td>steps and runs; token by token</td><td>2.6, 5</td></tr>
+ * <tr><td>{@link org.transnormer.plan}</td><td>what a run on many GPUs needs, from its own code on none</td><td>7.6</td></tr>
  * <tr><td>{@link org.transnormer.checkpoint}, {@link org.transnormer.data}, {@link org.transnormer.tokenizer},
  *     {@link org.transnormer.plot}</td>
  *     <td>files</td><td>6</td></tr>
