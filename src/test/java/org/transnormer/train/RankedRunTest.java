@@ -10,15 +10,20 @@ import java.util.List;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import org.junit.jupiter.api.Test;
+import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.data.TokenDataset;
+import org.transnormer.decay.DecaySchedule;
+import org.transnormer.decay.DecayTemperature;
 import org.transnormer.model.DataParallel.Mode;
+import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Recompute;
 import org.transnormer.parallel.InProcess;
 import org.transnormer.parallel.Layout;
 import org.transnormer.parallel.Mesh;
+import org.transnormer.srmsnorm.NormType;
 
 /** A training run of several ranks is the run of one: what it logs, where its data stands, what evaluation gives. */
 class RankedRunTest {
@@ -67,6 +72,30 @@ class RankedRunTest {
                 assertThat(is.loss()).isCloseTo(wanted.loss(), within(1e-5));
                 assertThat(is.gradientNorm()).isCloseTo(wanted.gradientNorm(), within(1e-4 * wanted.gradientNorm()));
             }
+        }
+    }
+
+    /** Windows stand alone; where half of one fits, the other half goes on with its state and its positions. */
+    @Test
+    void windowsOfAbsolutePositionsAreEvaluatedInPieces() {
+        Evaluation.Result want = ofPositions(Mesh.single());
+        InProcess.run(2, TIMEOUT, world -> {
+            Evaluation.Result got = ofPositions(Mesh.of(new Layout(1, 2, 1), world));
+            assertThat(got.targets()).isEqualTo(want.targets());
+            assertThat(got.nats()).isCloseTo(want.nats(), within(1e-12 * want.nats()));
+        });
+    }
+
+    private static Evaluation.Result ofPositions(Mesh mesh) {
+        ModelConfig config = new ModelConfig(TinyRun.config().vocabulary(), 16, 2, 2, 16, 8, NormType.SRMSNORM,
+                ActivationFunction.SILU, ActivationFunction.IDENTITY, ModelConfig.Position.ABSOLUTE,
+                (int) SETTINGS.length(), List.of(false, false), DecaySchedule.RELEASED, DecayTemperature.BY_LAYER,
+                ModelConfig.Gate.LINEAR, true, false, true, 0.2, 0, 1, 2);
+        try (Backend backend = BackendKind.SCALAR.open(Precision.F64, 1)) {
+            TrainingRun run = new TrainingRun(backend, mesh, Mode.REPLICATED, config, SETTINGS, DATA.train(),
+                    DATA.heldOut(), Recompute.NONE);
+            run.weights().initialise(SETTINGS.seed());
+            return run.evaluation().run();
         }
     }
 
