@@ -7,7 +7,6 @@ import com.fasterxml.jackson.databind.JsonNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -17,6 +16,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.transnormer.launch.TestJob;
+import org.transnormer.plot.Curve;
 import org.transnormer.testing.GpuRanks;
 import org.transnormer.train.MetricsLog;
 
@@ -26,6 +26,7 @@ class SeveralGpusTest {
     @TempDir
     Path temp;
     private TestJob job;
+    private int started;
 
     @BeforeEach
     void begin() {
@@ -41,26 +42,55 @@ class SeveralGpusTest {
     /** The numbers of one GPU, to F32's sums of two halves. */
     @Test
     void twoGpusTrainAsOneDoes() throws IOException, InterruptedException {
-        Path text = Files.writeString(temp.resolve("text.txt"), "Two can read this faster than one. ".repeat(12));
-        Path config = TinyModel.write(temp.resolve("model")).resolve("config.json");
-        List<List<JsonNode>> runs = new ArrayList<>();
-        for (String ranks : List.of("", " --gpus 2", " --gpus 2 --sp 2")) {
-            Path out = temp.resolve("out" + runs.size());
-            start(Map.of(), ("train --backend cuda --dtype f32 --sequence 16 --batch 2 --schedule constant --warmup 0 "
-                    + "--lr 1e-3 --eval-every 0 --steps 4 --data " + text + " --config " + config + " --out " + out)
-                    + ranks);
-            assertThat(job.status(runs.size())).as(() -> job.said(runs.size()) + job.errors()).isZero();
-            runs.add(MetricsLog.read(out.resolve("metrics.jsonl")));
+        Path one = train("one", 4, "");
+        for (String ranks : List.of(" --gpus 2", " --gpus 2 --sp 2")) {
+            assertSameCurves(train("two" + started, 4, ranks), one, MetricsLog.LOSS, MetricsLog.GRADIENT_NORM, "tokens",
+                    MetricsLog.HELD_OUT_LOSS);
         }
-        for (List<JsonNode> two : runs) {
-            assertThat(two).hasSameSizeAs(runs.get(0)).isNotEmpty();
-            for (int i = 0; i < two.size(); i++) {
-                for (String name : new String[] {"step", "tokens", MetricsLog.LOSS, MetricsLog.GRADIENT_NORM,
-                    MetricsLog.HELD_OUT_LOSS}) {
-                    double one = runs.get(0).get(i).path(name).doubleValue();
-                    assertThat(two.get(i).path(name).doubleValue()).as("%s of line %d", name, i).isCloseTo(one,
-                            within(2e-5 * one));
-                }
+    }
+
+    /** What two GPUs hold parts of is one checkpoint, from which one goes on, or two in another layout. */
+    @Test
+    void aRunGoesOnWithOtherGpus() throws IOException, InterruptedException {
+        Path run = train("run", 2, " --gpus 2 --tp 2");
+        for (String more : List.of("3", "4 --gpus 2 --sharding full")) {
+            tnl("train --steps " + more + " --resume " + run);
+        }
+        Path one = train("one", 4, "");
+        assertSameCurves(run, one, MetricsLog.LOSS, MetricsLog.GRADIENT_NORM, "tokens");
+        assertThat(Files.size(run.resolve("model/model.safetensors")))
+                .isEqualTo(Files.size(one.resolve("model/model.safetensors")));
+    }
+
+    private Path train(String name, int steps, String gpus) throws IOException, InterruptedException {
+        Path text = Files.writeString(temp.resolve("text.txt"), "Two can read this faster than one. ".repeat(12));
+        Path config = temp.resolve("model/config.json");
+        if (!Files.exists(config)) {
+            TinyModel.write(config.getParent());
+        }
+        Path out = temp.resolve(name);
+        tnl("train --backend cuda --dtype f32 --sequence 16 --batch 2 --schedule constant --warmup 0 --lr 1e-3 "
+                + "--eval-every 0 --steps " + steps + " --data " + text + " --config " + config + " --out " + out
+                + gpus);
+        return out;
+    }
+
+    private void tnl(String command) throws InterruptedException {
+        start(Map.of(), command);
+        int number = started++;
+        assertThat(job.status(number)).as(() -> command + job.said(number) + job.errors()).isZero();
+    }
+
+    private static void assertSameCurves(Path got, Path want, String... names) throws IOException {
+        List<JsonNode> one = MetricsLog.read(want.resolve("metrics.jsonl"));
+        List<JsonNode> two = MetricsLog.read(got.resolve("metrics.jsonl"));
+        for (String name : names) {
+            Curve wanted = MetricsLog.curve(one, name);
+            assertThat(wanted.steps()).isNotEmpty();
+            assertThat(MetricsLog.curve(two, name).steps()).as("steps with " + name).isEqualTo(wanted.steps());
+            for (int i = 0; i < wanted.steps().length; i++) {
+                assertThat(MetricsLog.curve(two, name).values()[i]).as("%s of step %s", name, wanted.steps()[i])
+                        .isCloseTo(wanted.values()[i], within(2e-5 * wanted.values()[i]));
             }
         }
     }
