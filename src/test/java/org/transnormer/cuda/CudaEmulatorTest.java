@@ -35,6 +35,7 @@ class CudaEmulatorTest {
             "org.transnormer.adamw.AdamWCudaTest",
             "org.transnormer.adamw.GradientNormCudaTest",
             "org.transnormer.bench.StepBenchCudaTest",
+            "org.transnormer.checkpoint.DeviceFilesTest",
             "org.transnormer.embedding.EmbeddingCudaTest",
             "org.transnormer.golden.GoldenCudaTest",
             "org.transnormer.inference.RobustInferenceCudaTest",
