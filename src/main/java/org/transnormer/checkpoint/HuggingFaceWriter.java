@@ -67,17 +67,16 @@ public final class HuggingFaceWriter {
      * of the tensors call it.
      */
     public void replace(Gathering ranks, Path folder, AtomicFiles.Body<Path> others) {
-        long[] unused = new long[files.names().size()];
         AtomicFiles.replaceFolder(ranks, folder, bytes(), new AtomicFiles.Filling() {
             @Override
             public void make(Path temp) throws IOException {
-                create(temp, unused);
+                create(temp);
                 others.write(temp);
             }
 
             @Override
             public void fill(Path temp) throws IOException {
-                files.fill(temp, unused, 0);
+                files.fill(ranks, temp);
             }
         });
     }
@@ -87,9 +86,13 @@ public final class HuggingFaceWriter {
         return files;
     }
 
-    /** Writes all but the tensors' elements into a folder that is just being made. */
-    void create(Path folder, long[] sums) throws IOException {
-        files.create(folder, sums, 0);
+    /**
+     * Writes all but the tensors' elements into a folder that is just being made.
+     *
+     * @return what this adds to the fingerprint of each file of tensors
+     */
+    long[] create(Path folder) throws IOException {
+        long[] sums = files.create(folder);
         if (files.names().size() > 1) {
             Map<String, Object> index = Map.of("total_size", bytes());
             AtomicFiles.write(folder.resolve(HfNames.INDEX),
@@ -97,6 +100,7 @@ public final class HuggingFaceWriter {
         }
         config.with("tie_word_embeddings", !files.map().containsKey(HfNames.HEAD)).with("torch_dtype", torchName())
                 .write(folder.resolve(HfNames.CONFIG));
+        return sums;
     }
 
     private String torchName() {

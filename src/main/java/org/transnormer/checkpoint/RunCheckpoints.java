@@ -119,7 +119,7 @@ public final class RunCheckpoints {
         private final AtomicFiles.Body<Path> others;
         private final List<String> files = new ArrayList<>();
         /** Fingerprints of the files: what this process adds to them, and at the end what all do. */
-        private long[] sums;
+        private final long[] sums;
 
         Saving(Gathering ranks, RunState state, HuggingFaceWriter model, TensorFiles moments,
                 AtomicFiles.Body<Path> others) {
@@ -135,20 +135,24 @@ public final class RunCheckpoints {
 
         @Override
         public void make(Path temp) throws IOException {
-            model.create(temp, sums);
-            moments.create(temp, sums, model.files().names().size());
+            add(model.create(temp), moments.create(temp));
             others.write(temp);
         }
 
         @Override
         public void fill(Path temp) throws IOException {
-            model.files().fill(temp, sums, 0);
-            moments.fill(temp, sums, model.files().names().size());
+            add(model.files().fill(ranks, temp), moments.fill(ranks, temp));
+        }
+
+        private void add(long[] ofModel, long[] ofMoments) {
+            for (int i = 0; i < sums.length; i++) {
+                sums[i] += i < ofModel.length ? ofModel[i] : ofMoments[i - ofModel.length];
+            }
         }
 
         @Override
         public void meet() {
-            sums = SharedFolder.sum(ranks, "fingerprints", sums);
+            System.arraycopy(SharedFolder.sum(ranks, "fingerprints", sums), 0, sums, 0, sums.length);
         }
 
         @Override

@@ -10,6 +10,7 @@ import java.util.UUID;
 import java.util.function.Supplier;
 import org.transnormer.EnvironmentException;
 import org.transnormer.launch.Gathering;
+import org.transnormer.launch.ToldException;
 
 /**
  * What several processes do with one folder in steps: a step is done when all have done it, and if one fails, all fail,
@@ -27,8 +28,7 @@ public final class SharedFolder {
      * Every process does something; returns when all have.
      *
      * @param what in the words of the messages between processes
-     * @throws EnvironmentException if another process could not, with its reason; what this one's task throws passes
-     *     through
+     * @throws ToldException if another process could not, with its reason; what this one's task throws passes through
      */
     static void together(Gathering ranks, String what, Runnable task) {
         RuntimeException failure = null;
@@ -43,8 +43,7 @@ public final class SharedFolder {
         }
         for (int r = 0; r < reasons.size(); r++) {
             if (reasons.get(r).length > 0) {
-                throw new EnvironmentException("rank %d: %s".formatted(r, text(reasons.get(r))),
-                        "so no rank goes on");
+                throw new ToldException(r, text(reasons.get(r)));
             }
         }
     }

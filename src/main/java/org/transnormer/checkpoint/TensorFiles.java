@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.Function;
+import org.transnormer.launch.Gathering;
 import org.transnormer.tensor.DType;
 
 /**
@@ -88,18 +89,28 @@ final class TensorFiles {
     /**
      * Makes the files, for all processes to {@link #fill}; by one of them.
      *
-     * @param sums of the files from {@code first} on: what this adds to each fingerprint is added
+     * @return what this adds to the fingerprint of each
      */
-    void create(Path folder, long[] sums, int first) throws IOException {
+    long[] create(Path folder) throws IOException {
+        long[] sums = new long[names.length];
         for (int i = 0; i < names.length; i++) {
-            sums[first + i] += writers[i].create(folder.resolve(names[i]));
+            sums[i] = writers[i].create(folder.resolve(names[i]));
         }
+        return sums;
     }
 
-    /** Writes what this process has into the files. */
-    void fill(Path folder, long[] sums, int first) throws IOException {
-        for (int i = 0; i < names.length; i++) {
-            sums[first + i] += writers[i].fill(folder.resolve(names[i]));
+    /**
+     * Writes what this process has into the files. Each process begins with another file, as far as there are enough.
+     *
+     * @return what this adds to the fingerprint of each
+     */
+    long[] fill(Gathering ranks, Path folder) throws IOException {
+        long[] sums = new long[names.length];
+        int first = (int) ((long) names.length * ranks.rank() / ranks.size());
+        for (int turn = 0; turn < names.length; turn++) {
+            int i = (first + turn) % names.length;
+            sums[i] = writers[i].fill(folder.resolve(names[i]));
         }
+        return sums;
     }
 }

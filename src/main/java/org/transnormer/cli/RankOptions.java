@@ -19,6 +19,7 @@ import org.transnormer.cuda.NcclId;
 import org.transnormer.launch.Job;
 import org.transnormer.launch.LocalRanks;
 import org.transnormer.launch.Rank;
+import org.transnormer.launch.ToldException;
 import org.transnormer.parallel.Communicator;
 import org.transnormer.parallel.Layout;
 import org.transnormer.parallel.Mesh;
@@ -30,6 +31,7 @@ import picocli.CommandLine.Option;
 /** Several processes that share the work. They are started here, or by torchrun, Slurm, Kubernetes. */
 final class RankOptions {
     private static final String DEVICE = "tnl.device";
+    private static final long TELLER_MILLIS = 2_000;
 
     /** What a process does when all are there. */
     @FunctionalInterface
@@ -116,8 +118,20 @@ final class RankOptions {
             List<String> lines = text.toString().lines().toList();
             lines.stream().skip(1).forEach(err::println);
             err.flush();
+            if (e instanceof ToldException) {
+                awaitTeller();
+            }
             job.fail(status, lines.getFirst().replaceFirst("^tnl: ", ""));
             throw e;
+        }
+    }
+
+    /** The rank that failed is to be the one that is named: the job ends meanwhile. */
+    private static void awaitTeller() {
+        try {
+            Thread.sleep(TELLER_MILLIS);
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
         }
     }
 

@@ -24,7 +24,6 @@ import org.transnormer.parallel.InProcess;
 import org.transnormer.parallel.RankException;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
-import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.testing.ThreadsGathering;
 

@@ -47,6 +47,15 @@ class FullDiskTest {
         assertGoesOn(run, whole);
     }
 
+    /** Nothing half written is left where several ranks write. */
+    @Test
+    void aCheckpointOfSeveralRanksThatDoesNotFitLeavesTheOneBefore() throws Exception {
+        Path run = train("ranks", 1);
+        assertThat(resumedWithoutRoom(run, "--ranks", "2", "--tp", "2"))
+                .startsWith("tnl: rank 0 (").contains("step-00000002: cannot be written");
+        assertThat(names(run.resolve("checkpoints"))).containsExactly("step-00000001");
+    }
+
     @Test
     void aLogThatDoesNotFitLeavesTheCheckpointsAlone() throws Exception {
         Path whole = train("other-whole", 4);
@@ -72,12 +81,13 @@ class FullDiskTest {
     }
 
     /** What the program says on standard error. */
-    private static String resumedWithoutRoom(Path run) throws Exception {
+    private static String resumedWithoutRoom(Path run, String... options) throws Exception {
         List<String> command = new ArrayList<>(List.of("sh", "-c", "ulimit -f " + LIMIT + " && exec \"$@\"", "sh",
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:-UsePerfData",
                 "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-XX:+UseSerialGC", "-cp",
                 System.getProperty("surefire.test.class.path", System.getProperty("java.class.path")),
                 Tnl.class.getName(), "train", "--steps", "4", "--resume", run.toString()));
+        command.addAll(List.of(options));
         Path errors = Files.createTempFile(temp, "errors", "");
         Process process = new ProcessBuilder(command).redirectOutput(ProcessBuilder.Redirect.DISCARD)
                 .redirectError(errors.toFile()).start();
@@ -87,7 +97,7 @@ class FullDiskTest {
             process.destroyForcibly();
         }
         List<String> lines = Files.readAllLines(errors).stream()
-                .filter(line -> !line.startsWith("WARNING: Using incubator modules")).toList();
+                .filter(line -> !line.contains("WARNING: Using incubator modules")).toList();
         assertThat(process.exitValue()).as(() -> String.join("\n", lines)).isEqualTo(ExitCode.ENVIRONMENT);
         assertThat(lines).hasSize(1);
         return lines.getFirst();
