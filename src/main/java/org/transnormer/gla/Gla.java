@@ -232,9 +232,8 @@ public final class Gla implements TokenMixer {
 
     /** The output projection; the residual is added on one rank only, since the ranks' results are summed. */
     private void project(Tensor residual, Tensor y) {
-        boolean first = sums.isFirst();
-        sums.write(y, (from, to) -> backend.linear().forward(RowSums.part(scratch.gated, from, to), parameters.out(),
-                first ? parameters.outBias() : null, first ? RowSums.part(residual, from, to) : null,
+        sums.write(y, (from, to, adds) -> backend.linear().forward(RowSums.part(scratch.gated, from, to),
+                parameters.out(), adds ? parameters.outBias() : null, adds ? RowSums.part(residual, from, to) : null,
                 RowSums.part(y, from, to)));
     }
 

@@ -3,7 +3,7 @@ package org.transnormer.model;
 import org.transnormer.backend.Backend;
 import org.transnormer.embedding.Embedding;
 import org.transnormer.lightning.Sequences;
-import org.transnormer.parallel.Communicator;
+import org.transnormer.parallel.RowSums;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -14,17 +14,17 @@ import org.transnormer.tensor.Tensor;
  */
 final class InputEmbedding {
     private final Backend backend;
-    private final Communicator communicator;
+    private final RowSums sums;
     private final ModelConfig config;
     private final Parameter table;
     private final Parameter positions;
     private final long first;
 
     /** @param trainedTokens most tokens of a backward; 0 outside training */
-    InputEmbedding(Backend backend, Communicator communicator, ModelConfig config, Weights weights,
+    InputEmbedding(Backend backend, RowSums sums, ModelConfig config, Weights weights,
             long trainedTokens) {
         this.backend = backend;
-        this.communicator = communicator;
+        this.sums = sums;
         this.config = config;
         this.table = weights.embedding();
         this.positions = weights.positions();
@@ -43,13 +43,15 @@ final class InputEmbedding {
 
     /** @param x (T, d) */
     void forward(Batch batch, Tensor x) {
-        if (communicator.size() == 1) {
+        if (sums.areWhole()) {
             backend.embedding().forward(batch.ids(), table.value(), config.embeddingScale(), x);
         } else {
-            backend.embedding().forwardPart(batch.ids(), first, table.value(), config.embeddingScale(), x);
-            communicator.allReduceSum(x);
+            Tensor ids = batch.ids();
+            sums.write(x, (from, to, _) -> backend.embedding().forwardPart(RowSums.part(ids, from, to), first,
+                    table.value(), config.embeddingScale(), RowSums.part(x, from, to)));
         }
         if (positions != null) {
+            sums.await();
             checkPositions(batch.sequences());
             backend.embedding().add(batch.sequences().positions(), positions.value(), x);
         }
@@ -57,7 +59,7 @@ final class InputEmbedding {
 
     /** @param dx gradient of x, (T, d) */
     void backward(Batch batch, Tensor dx) {
-        if (communicator.size() == 1) {
+        if (sums.areWhole()) {
             backend.embedding().backward(batch.ids(), dx, config.embeddingScale(), config.padding(), table.gradient());
         } else {
             backend.embedding().backwardPart(batch.ids(), first, dx, config.embeddingScale(), config.padding(),

@@ -116,7 +116,7 @@ public final class TransNormer {
                         columns)
                 : null;
         dstream = training ? stream("dstream") : null;
-        input = new InputEmbedding(backend, communicator, config, weights, training ? maxTokens : 0);
+        input = new InputEmbedding(backend, rowSums, config, weights, training ? maxTokens : 0);
         losses = Buffer.allocate(memory, MemoryKind.ACTIVATIONS, "losses", precision.accumulation(), maxTokens);
         head = new HeadLoss(backend, communicator, rowSums, weights.head().value(),
                 training ? weights.head().gradient() : null, shards.tokens(), shards.firstToken(), maxTokens);
@@ -232,7 +232,10 @@ public final class TransNormer {
         long tokens = batch.tokens();
         Tensor x = embedded.rows(tokens);
         input.forward(batch, x);
-        trace.record("embed", x);
+        if (trace.active()) {
+            rowSums.await();
+            trace.record("embed", x);
+        }
         for (int layer = 0; layer < blocks.size(); layer++) {
             weights.enter(layer, layer + 1);
             x = blocks.get(layer).forward(x, batch.sequences(), batch.mask(),

@@ -12,6 +12,8 @@ import org.transnormer.tensor.Tensor;
  */
 public sealed interface Communicator
         permits Communicator.Single, Communicator.Planned, InProcess, Nccl, Late, Observed, Relayed {
+    /** Collectives that {@link #computeAwaitsCollectives(int)} can leave out. */
+    int MOST_UNAWAITED = 7;
 
     /** Number of ranks. */
     int size();
@@ -87,7 +89,16 @@ public sealed interface Communicator
     void collectivesAwaitCompute();
 
     /** Computation that is enqueued later waits for all collectives called so far here; or nothing, as above. */
-    void computeAwaitsCollectives();
+    default void computeAwaitsCollectives() {
+        computeAwaitsCollectives(0);
+    }
+
+    /**
+     * The same, but for those called last.
+     *
+     * @param last how many need not be awaited, at most {@link #MOST_UNAWAITED}
+     */
+    void computeAwaitsCollectives(int last);
 
     /** One rank: nothing to exchange. */
     static Communicator single() {
@@ -156,7 +167,7 @@ public sealed interface Communicator
         }
 
         @Override
-        public void computeAwaitsCollectives() {
+        public void computeAwaitsCollectives(int last) {
             // there are none
         }
     }
@@ -237,7 +248,7 @@ public sealed interface Communicator
         }
 
         @Override
-        public void computeAwaitsCollectives() {
+        public void computeAwaitsCollectives(int last) {
             // nothing is exchanged
         }
     }

@@ -162,7 +162,7 @@ public final class InProcess implements Communicator {
     }
 
     @Override
-    public void computeAwaitsCollectives() {
+    public void computeAwaitsCollectives(int last) {
         // as above
     }
 

@@ -83,9 +83,10 @@ final class Late implements Communicator {
     }
 
     @Override
-    public void computeAwaitsCollectives() {
-        List<Runnable> due = List.copyOf(calls);
-        calls.clear();
+    public void computeAwaitsCollectives(int last) {
+        List<Runnable> first = calls.subList(0, Math.max(0, calls.size() - last));
+        List<Runnable> due = List.copyOf(first);
+        first.clear();
         due.forEach(Runnable::run);
     }
 }

@@ -1,5 +1,6 @@
 package org.transnormer.parallel;
 
+import java.util.stream.IntStream;
 import org.transnormer.cuda.DeviceMemory;
 import org.transnormer.cuda.DevicePtr;
 import org.transnormer.cuda.Event;
@@ -25,6 +26,9 @@ public final class Nccl implements Communicator {
     private final Stream stream;
     /** Where one stream has come to when it is told to the other; null where there is one stream. */
     private final Event reached;
+    /** Where its own stream came to with each of the collectives called last; null as above. */
+    private final Event[] done;
+    private long calls;
     private final Runnable begins;
     /** What a barrier sums. */
     private final Tensor token;
@@ -40,6 +44,8 @@ public final class Nccl implements Communicator {
         this.stream = stream;
         this.begins = begins;
         reached = stream == gpu.stream() ? null : Event.of(gpu.context());
+        done = stream == gpu.stream() ? null : IntStream.rangeClosed(0, MOST_UNAWAITED)
+                .mapToObj(_ -> Event.of(gpu.context())).toArray(Event[]::new);
     }
 
     private static Tensor token(Gpu gpu) {
@@ -79,6 +85,7 @@ public final class Nccl implements Communicator {
         begins.run();
         DevicePtr at = DevicePtr.of(x);
         comm.allReduceSum(stream, at, at, x.size(), x.dtype());
+        called();
     }
 
     /** A rank's NaN may be lost: NCCL's maximum of a number and NaN is the number. */
@@ -88,6 +95,7 @@ public final class Nccl implements Communicator {
         begins.run();
         DevicePtr at = DevicePtr.of(x);
         comm.allReduceMax(stream, at, at, x.size(), x.dtype());
+        called();
     }
 
     @Override
@@ -96,6 +104,7 @@ public final class Nccl implements Communicator {
         CollectiveArguments.rank("broadcast", root, size());
         begins.run();
         comm.broadcast(stream, DevicePtr.of(x), x.size(), x.dtype(), root);
+        called();
     }
 
     @Override
@@ -103,6 +112,7 @@ public final class Nccl implements Communicator {
         CollectiveArguments.parts("allGather", part, whole, size());
         begins.run();
         comm.allGather(stream, DevicePtr.of(part), DevicePtr.of(whole), part.size(), part.dtype());
+        called();
     }
 
     @Override
@@ -110,6 +120,7 @@ public final class Nccl implements Communicator {
         CollectiveArguments.parts("reduceScatterSum", part, whole, size());
         begins.run();
         comm.reduceScatterSum(stream, DevicePtr.of(whole), DevicePtr.of(part), part.size(), part.dtype());
+        called();
     }
 
     @Override
@@ -118,6 +129,7 @@ public final class Nccl implements Communicator {
         CollectiveArguments.other("send", to, rank(), size());
         begins.run();
         comm.send(stream, DevicePtr.of(x), x.size(), x.dtype(), to);
+        called();
     }
 
     @Override
@@ -126,6 +138,7 @@ public final class Nccl implements Communicator {
         CollectiveArguments.other("receive", from, rank(), size());
         begins.run();
         comm.receive(stream, DevicePtr.of(x), x.size(), x.dtype(), from);
+        called();
     }
 
     @Override
@@ -160,8 +173,22 @@ public final class Nccl implements Communicator {
     }
 
     @Override
-    public void computeAwaitsCollectives() {
-        await(stream, gpu.stream());
+    public void computeAwaitsCollectives(int last) {
+        if (last == 0) {
+            await(stream, gpu.stream());
+        } else if (done != null && calls > last) {
+            gpu.stream().await(done[slot(calls - 1 - last)]);
+        }
+    }
+
+    private void called() {
+        if (done != null) {
+            stream.record(done[slot(calls++)]);
+        }
+    }
+
+    private static int slot(long call) {
+        return (int) (call % (MOST_UNAWAITED + 1));
     }
 
     private void await(Stream earlier, Stream later) {

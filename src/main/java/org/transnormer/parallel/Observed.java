@@ -20,8 +20,8 @@ public final class Observed implements Communicator {
             // not everybody asks
         }
 
-        /** Computation enqueued later waits for the collectives of a group that run beside it. */
-        default void computeAwaitsCollectives(String group) {
+        /** Computation enqueued later waits for the collectives of a group that run beside it, but for the {@code last}. */
+        default void computeAwaitsCollectives(String group, int last) {
             // not everybody asks
         }
     }
@@ -148,10 +148,10 @@ public final class Observed implements Communicator {
     }
 
     @Override
-    public void computeAwaitsCollectives() {
+    public void computeAwaitsCollectives(int last) {
         if (beside) {
-            observer.computeAwaitsCollectives(group);
+            observer.computeAwaitsCollectives(group, last);
         }
-        real.ifPresent(Communicator::computeAwaitsCollectives);
+        real.ifPresent(communicator -> communicator.computeAwaitsCollectives(last));
     }
 }

@@ -236,7 +236,7 @@ public final class Relayed implements Communicator {
     }
 
     @Override
-    public void computeAwaitsCollectives() {
+    public void computeAwaitsCollectives(int last) {
         // a call returns when it is done
     }
 

@@ -5,17 +5,26 @@ import org.transnormer.tensor.Tensor;
 /**
  * Sums over the ranks of the rows that each computes a part of. SPEC section 7.2.
  *
- * <p>Beside the computation, rows are summed in two halves: one is exchanged while the other is computed, and the first
- * is read while the second is exchanged. What reads them whole says {@link #await} before.
+ * <p>Beside the computation, rows are summed in parts, one after the other: while the first are exchanged the others are
+ * computed, and while the last are exchanged the first are read. What reads them whole says {@link #await} before.
  *
- * @param parts that rows are summed in
+ * @param most parts that rows are summed in
  */
-public record RowSums(Communicator ranks, int parts) {
+public record RowSums(Communicator ranks, int most) {
+    /** An exchange takes longer than the product before it and not as long as the one after it. */
+    private static final int PARTS = 4;
 
-    /** Computes or reads rows [from, to). */
+    /** Computes rows [from, to). */
     @FunctionalInterface
-    public interface Rows {
-        void of(long from, long to);
+    public interface Writer {
+        /** @param adds whether this rank is the one that adds what is to be added once; by turns, since it takes time */
+        void write(long from, long to, boolean adds);
+    }
+
+    /** Reads rows [from, to). */
+    @FunctionalInterface
+    public interface Reader {
+        void read(long from, long to);
     }
 
     /** Sums in one order with the computation. */
@@ -25,7 +34,7 @@ public record RowSums(Communicator ranks, int parts) {
 
     /** Sums beside the computation. Every rank calls this. */
     public static RowSums beside(Communicator ranks) {
-        return ranks.size() == 1 ? inOrder(ranks) : new RowSums(ranks.beside(), 2);
+        return ranks.size() == 1 ? inOrder(ranks) : new RowSums(ranks.beside(), PARTS);
     }
 
     /** Whether one rank computes the whole, so that its rows are sums as they are. */
@@ -33,7 +42,7 @@ public record RowSums(Communicator ranks, int parts) {
         return ranks.size() == 1;
     }
 
-    /** Whether this rank is the one that adds what is to be added once. */
+    /** Whether this rank is the one that adds what is to be added once to rows that are summed whole. */
     public boolean isFirst() {
         return ranks.rank() == 0;
     }
@@ -41,37 +50,34 @@ public record RowSums(Communicator ranks, int parts) {
     /**
      * Computes rows by parts, and begins each one's sum.
      *
-     * @param y what {@code compute} writes
+     * @param y what {@code writer} writes
      */
-    public void write(Tensor y, Rows compute) {
+    public void write(Tensor y, Writer writer) {
         long rows = y.dim(0);
+        int parts = parts(rows);
         for (int i = 0; i < parts; i++) {
             long from = rows * i / parts;
             long to = rows * (i + 1) / parts;
-            if (to > from) {
-                compute.of(from, to);
-                begin(part(y, from, to));
-            }
+            writer.write(from, to, i % ranks.size() == ranks.rank());
+            begin(part(y, from, to));
         }
     }
 
-    /** Reads rows by parts, each once its sum is there: those that {@link #write} wrote last, or any others. */
-    public void read(long rows, Rows reader) {
+    /** Reads rows by parts, each once its sum is there: those that {@link #write} wrote last, or any before. */
+    public void read(long rows, Reader reader) {
+        int parts = parts(rows);
         for (int i = 0; i < parts; i++) {
-            long from = rows * i / parts;
-            long to = rows * (i + 1) / parts;
-            if (i == parts - 1) {
-                await();
-            }
-            if (to > from) {
-                reader.of(from, to);
-            }
+            ranks.computeAwaitsCollectives(parts - 1 - i);
+            reader.read(rows * i / parts, rows * (i + 1) / parts);
         }
     }
 
-    /** Begins the sum of rows that are computed; those that began before are there when it does. */
+    private int parts(long rows) {
+        return (int) Math.min(most, rows);
+    }
+
+    /** Begins the sum of rows that are computed. */
     public void begin(Tensor rows) {
-        ranks.computeAwaitsCollectives();
         ranks.collectivesAwaitCompute();
         ranks.allReduceSum(rows);
     }

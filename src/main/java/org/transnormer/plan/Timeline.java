@@ -1,5 +1,7 @@
 package org.transnormer.plan;
 
+import java.util.ArrayDeque;
+import java.util.Deque;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -7,6 +9,7 @@ import java.util.Map;
 import org.transnormer.backend.PlanBackend;
 import org.transnormer.backend.Work;
 import org.transnormer.parallel.Collective;
+import org.transnormer.parallel.Communicator;
 import org.transnormer.parallel.Observed;
 
 /**
@@ -18,7 +21,9 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
     private final Links links;
     private final Map<Term, Double> terms = new EnumMap<>(Term.class);
     private final Map<Sums.Way, Sums.Traffic> traffic = new LinkedHashMap<>();
-    private final Map<String, Double> beside = new HashMap<>();
+    /** When what computation a group's next collective waits for is done, and when its last collectives were, in order. */
+    private final Map<String, Double> computed = new HashMap<>();
+    private final Map<String, Deque<Double>> ends = new HashMap<>();
     /** The longest call forwards and backwards. */
     private final Map<String, Double> attention = new HashMap<>();
     private double message;
@@ -65,7 +70,12 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
             message = Math.max(message, nanos);
         }
         if (c.beside()) {
-            beside.merge(c.group(), nanos, Double::sum);
+            Deque<Double> before = ends.computeIfAbsent(c.group(), _ -> new ArrayDeque<>());
+            double start = Math.max(computed.getOrDefault(c.group(), 0.0), before.isEmpty() ? 0 : before.getLast());
+            before.addLast(start + nanos);
+            if (before.size() > Communicator.MOST_UNAWAITED + 1) {
+                before.removeFirst();
+            }
         } else {
             spend(Term.EXPOSED, nanos);
         }
@@ -73,12 +83,13 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
 
     @Override
     public void collectivesAwaitCompute(String group) {
-        beside.merge(group, now, Math::max);
+        computed.put(group, now);
     }
 
     @Override
-    public void computeAwaitsCollectives(String group) {
-        spend(Term.EXPOSED, Math.max(0, beside.getOrDefault(group, 0.0) - now));
+    public void computeAwaitsCollectives(String group, int last) {
+        ends.getOrDefault(group, new ArrayDeque<>()).stream().toList().reversed().stream().skip(last).findFirst()
+                .ifPresent(end -> spend(Term.EXPOSED, Math.max(0, end - now)));
     }
 
     /**

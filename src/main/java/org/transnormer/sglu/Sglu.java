@@ -161,9 +161,8 @@ public final class Sglu implements ChannelMixer {
 
     /** The output projection; the residual is added on one rank only, since the ranks' results are summed. */
     private void project(Tensor residual, Tensor y) {
-        boolean first = sums.isFirst();
-        sums.write(y, (from, to) -> backend.linear().forward(RowSums.part(scratch.product, from, to),
-                parameters.down(), first ? parameters.downBias() : null,
-                first ? RowSums.part(residual, from, to) : null, RowSums.part(y, from, to)));
+        sums.write(y, (from, to, adds) -> backend.linear().forward(RowSums.part(scratch.product, from, to),
+                parameters.down(), adds ? parameters.downBias() : null,
+                adds ? RowSums.part(residual, from, to) : null, RowSums.part(y, from, to)));
     }
 }

@@ -2,6 +2,7 @@ package org.transnormer.parallel;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.IntPredicate;
@@ -295,6 +296,37 @@ interface CommunicatorContract {
                         assertThat(results.get(i)).isEqualTo(want);
                         assertThat(values.get(i)).isEqualTo(round);
                     }
+                }
+            });
+        }
+    }
+
+    /** Of several that are called one after the other, the first are awaited alone. */
+    @Example
+    default void theLastCollectivesNeedNotBeAwaited() {
+        int n = 1000;
+        int calls = 2 * Communicator.MOST_UNAWAITED;
+        for (int size : sizes()) {
+            run(size, (ranks, place) -> {
+                Communicator side = ranks.beside();
+                List<Tensor> buffers = IntStream.range(0, calls).mapToObj(i -> TestTensors.numbers(new double[n]))
+                        .toList();
+                Tensor results = TestTensors.numbers(new double[Communicator.MOST_UNAWAITED + 1]);
+                for (int i = 0; i < calls; i++) {
+                    buffers.get(i).fill((i + 1) * (ranks.rank() + 1));
+                }
+                List<Tensor> all = new ArrayList<>(buffers);
+                all.add(results);
+                place.use(all, at -> {
+                    side.collectivesAwaitCompute();
+                    at.subList(0, calls).forEach(side::allReduceSum);
+                    for (int last = Communicator.MOST_UNAWAITED; last >= 0; last--) {
+                        side.computeAwaitsCollectives(last);
+                        at.get(calls).slice(0, last, last + 1).copyFrom(at.get(calls - 1 - last).slice(0, n - 1, n));
+                    }
+                });
+                for (int last = 0; last <= Communicator.MOST_UNAWAITED; last++) {
+                    assertThat(results.get(last)).isEqualTo((calls - last) * size * (size + 1) / 2.0);
                 }
             });
         }

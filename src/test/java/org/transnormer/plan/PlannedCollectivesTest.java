@@ -69,8 +69,8 @@ class PlannedCollectivesTest {
         }
 
         @Override
-        public void computeAwaitsCollectives(String group) {
-            calls.add("await collectives " + group);
+        public void computeAwaitsCollectives(String group, int last) {
+            calls.add("await collectives " + group + " but " + last);
         }
     }
 

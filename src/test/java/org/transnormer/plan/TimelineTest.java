@@ -26,7 +26,7 @@ class TimelineTest {
         timeline.collectivesAwaitCompute("data");
         timeline.called(new Collective(Kind.ALL_REDUCE, "data", 2, beside, exchanged));
         copy(timeline, during);
-        timeline.computeAwaitsCollectives("data");
+        timeline.computeAwaitsCollectives("data", 0);
         copy(timeline, before);
         return timeline.sums();
     }
