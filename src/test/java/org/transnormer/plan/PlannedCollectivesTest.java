@@ -145,7 +145,10 @@ class PlannedCollectivesTest {
         Layout layout = new Layout(4, 1);
         for (int micro = 1; micro <= 3; micro++) {
             assertThat(sent(step(layout, DataParallel.Mode.REPLICATED, micro))).isEqualTo(2 * f * a * p);
-            assertThat(sent(step(layout, DataParallel.Mode.ZERO1, micro))).isEqualTo(f * (a + w) * p);
+            Map<Sums.Way, Sums.Traffic> zero1 = step(layout, DataParallel.Mode.ZERO1, micro);
+            assertThat(sent(zero1)).isEqualTo(f * (a + w) * p);
+            assertThat(zero1.get(new Sums.Way(Kind.REDUCE_SCATTER, "data", true)).payload()).isEqualTo(a * p);
+            assertThat(zero1.get(new Sums.Way(Kind.ALL_GATHER, "data", true)).payload()).isEqualTo(w * p);
             assertThat(sent(step(layout, DataParallel.Mode.FULLY_SHARDED, micro))).isEqualTo(
                     f * (w * s * (layers + (2 * micro - 1) * (layers - 2)) + a * s * layers * micro
                             + (a + w) * (p - layers * s)));

@@ -5,6 +5,10 @@ import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
 import org.junit.jupiter.api.Test;
+import org.transnormer.backend.Precision;
+import org.transnormer.model.DataParallel;
+import org.transnormer.model.Preset;
+import org.transnormer.model.Recompute;
 import org.transnormer.parallel.Collective;
 import org.transnormer.parallel.Collective.Kind;
 import org.transnormer.parallel.Layout;
@@ -56,6 +60,45 @@ class TimelineTest {
         Sums sums = step(GIB, 64 * GIB, false, GIB);
         assertThat(sums.hidden()).isZero();
         assertThat(sums.terms().values().stream().mapToDouble(t -> t).sum()).isEqualTo(sums.nanos(), within(1.0));
+    }
+
+    /** The last of four parts waits for the first attention of three, and as many messages, in each direction. */
+    @Test
+    void partsOfASequenceWaitForTheFirstAttentionOnly() {
+        Links links = new Links(H200, new Layout(1, 4, 1), 1);
+        Timeline timeline = new Timeline(new LeafTimes(H200), links);
+        Collective message = new Collective(Kind.SEND, "sequence", 4, true, 1 << 20);
+        Tensor x = Tensor.of("x", DType.F32, new Storage.Planned(GIB), 0, GIB / 4);
+        for (int layer = 0; layer < 5; layer++) {
+            timeline.called("Lrpe", "forward", new Object[] {x});
+            timeline.called("Lrpe", "backward", new Object[] {x, x});
+            timeline.called(message);
+        }
+        Sums before = timeline.sums();
+        timeline.waitForParts(4, 2);
+        double attention = before.terms().get(Term.ATTENTION) / 5;
+        assertThat(timeline.sums().nanos() - before.nanos()).isEqualTo(
+                3 * 2 * (attention + 2 * links.nanos(message)), within(1.0));
+        timeline.waitForParts(1, 2);
+        assertThat(timeline.sums().nanos()).isEqualTo(before.nanos() + 6 * (attention + 2 * links.nanos(message)),
+                within(1.0));
+    }
+
+    /** Parts of the same length, twice as many of them: two more first attentions to wait for. */
+    @Test
+    void aStepWaitsForParts() {
+        Planner planner = new Planner(H200);
+        Sums two = parts(planner, 2);
+        Sums four = parts(planner, 4);
+        double layers = Preset.NANO.config(512, 0, 1, 2).layers();
+        assertThat(four.terms().get(Term.ATTENTION)).isCloseTo(two.terms().get(Term.ATTENTION), withinPercentage(1));
+        assertThat(four.terms().get(Term.EXPOSED) - two.terms().get(Term.EXPOSED))
+                .isGreaterThan(2 * two.terms().get(Term.ATTENTION) / layers);
+    }
+
+    private static Sums parts(Planner planner, int count) {
+        return planner.step(new Setup(Preset.NANO.config(512, 0, 1, 2), Precision.BF16, new Layout(1, count, 1),
+                DataParallel.Mode.ZERO1, Recompute.NONE, 1, count * (1L << 19), 1), 0);
     }
 
     /** PyTorch by NCCL between two H200: bus bandwidth of all-reduces. */

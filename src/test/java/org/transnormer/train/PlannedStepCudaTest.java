@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.function.Consumer;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
@@ -21,6 +22,7 @@ import org.transnormer.model.ModelConfig;
 import org.transnormer.model.ModelConfig.Position;
 import org.transnormer.model.Recompute;
 import org.transnormer.srmsnorm.NormType;
+import org.transnormer.tensor.DType;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 
@@ -58,6 +60,31 @@ class PlannedStepCudaTest {
                     }
                 }
             }
+        }
+    }
+
+    /** Scratch memory is the most that any announces: here each is alone, with more than the products' own. */
+    @Test
+    void eachLeafAnnouncesWhatItsTwinDoes() {
+        List<Consumer<Backend>> announcements = List.of(_ -> {},
+                backend -> backend.linear().reserve(1 << 16, 1 << 14, 1 << 18),
+                backend -> backend.lrpe().reserve(1 << 16, 128, 128),
+                backend -> backend.lightning().reserve(1 << 20, 1, 64, 512, 128),
+                backend -> backend.attention().reserve(DType.BF16, 1 << 20, 1, 64, 128, 128, true, true),
+                backend -> backend.embedding().reserve(1 << 20, 1 << 16, 4096),
+                backend -> backend.norm(NormType.RMSNORM).reserve(1 << 14),
+                backend -> backend.norm(NormType.LAYERNORM).reserve(1 << 14));
+        List<List<Long>> planned = announcements.stream().map(a -> announced(planned(Precision.BF16,
+                PlanBackend.Calls.NONE), a)).toList();
+        assertThat(planned).doesNotHaveDuplicates().isEqualTo(announcements.stream()
+                .map(a -> announced(BackendKind.CUDA.plan(Precision.BF16, 1), a)).toList());
+    }
+
+    private static List<Long> announced(Backend opened, Consumer<Backend> announcement) {
+        try (Backend backend = opened) {
+            announcement.accept(backend);
+            backend.commit();
+            return Stream.of(MemoryKind.values()).map(kind -> backend.memory().plan().bytes(kind)).toList();
         }
     }
 
