@@ -68,7 +68,7 @@ class PlannedStepCudaTest {
     void eachLeafAnnouncesWhatItsTwinDoes() {
         List<Consumer<Backend>> announcements = List.of(_ -> {},
                 backend -> backend.linear().reserve(1 << 16, 1 << 14, 1 << 18),
-                backend -> backend.lrpe().reserve(1 << 16, 128, 128),
+                backend -> backend.lrpe().reserve(1 << 16, 160, 128),
                 backend -> backend.lightning().reserve(1 << 20, 1, 64, 512, 128),
                 backend -> backend.attention().reserve(DType.BF16, 1 << 20, 1, 64, 128, 128, true, true),
                 backend -> backend.embedding().reserve(1 << 20, 1 << 16, 4096),
