@@ -27,9 +27,4 @@ public record Setup(ModelConfig config, Precision precision, Layout layout, Data
     Setup withMicroBatches(int other) {
         return new Setup(config, precision, layout, sharding, recompute, rows, length, other);
     }
-
-    /** The same with something else computed again. */
-    public Setup with(Recompute other) {
-        return new Setup(config, precision, layout, sharding, other, rows, length, microBatches);
-    }
 }
