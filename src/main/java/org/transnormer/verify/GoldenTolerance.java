@@ -80,10 +80,19 @@ sealed interface GoldenTolerance {
      *
      * @param spec the run of the spec in F64
      * @param scattered runs that are rounded at random
+     * @param terms of the sum behind a logit
      */
-    record Measured(GoldenRun spec, List<GoldenRun> scattered) implements GoldenTolerance {
-        /** The spec rounds what it stores; a vector twin's sums round on the way, n/32 + 6 times for n terms. */
+    record Measured(GoldenRun spec, List<GoldenRun> scattered, int terms) implements GoldenTolerance {
+        /** The spec rounds what it stores; a twin's sums round on the way, n/32 + 6 times for n terms of a norm. */
         static final double FACTOR = 16;
+
+        /**
+         * Per element: a product is one chain, off by √n/4 u in the root mean square where its n terms have one sign, as
+         * behind the largest logits, and by four times that now and then; storing it costs up to half a u.
+         */
+        private double most() {
+            return Math.max(FACTOR, 2 * Math.sqrt(terms));
+        }
 
         @Override
         public LongToDoubleFunction allowed(String name, Tensor want) {
@@ -91,7 +100,7 @@ sealed interface GoldenTolerance {
             long row = want.rank() == 0 ? 1 : want.dim(want.rank() - 1);
             double all = noise(name);
             double[] rows = LongStream.range(0, row == 0 ? 0 : want.size() / row)
-                    .mapToDouble(r -> FACTOR * Math.max(all, peak(name, r * row, (r + 1) * row))).toArray();
+                    .mapToDouble(r -> most() * Math.max(all, peak(name, r * row, (r + 1) * row))).toArray();
             return i -> Math.max(fixed.applyAsDouble(i), rows[(int) (i / row)]);
         }
 

@@ -139,7 +139,7 @@ public final class GoldenVerifier {
             }
             scatter(golden, run, composedOnly, scattered);
             return compare(golden, run, reference + ", rounding errors of this case measured", wanted,
-                    new GoldenTolerance.Measured(spec, scattered));
+                    new GoldenTolerance.Measured(spec, scattered, golden.config().width()));
         } finally {
             scattered.forEach(GoldenRun::close);
         }
