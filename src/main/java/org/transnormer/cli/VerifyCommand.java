@@ -83,11 +83,21 @@ final class VerifyCommand implements Callable<Integer> {
         ModelConfig config = BenchOptions.config(parity, false);
         Path made = Files.createTempFile("parity", ".safetensors");
         try {
+            tell("%,d made parameters, and what the spec in f64 makes of them".formatted(config.parameterCount()));
             new GoldenWriter(ReleasedConfig.toJson(config), config.tiedHead(), SEQUENCES, tokens, tokens / 2, 1)
                     .write(made);
             return verify(kind, precision, workers, List.of(made));
         } finally {
             Files.deleteIfExists(made);
+        }
+    }
+
+    /** Of files, which are small, nothing is told: the report is there at once. */
+    private void tell(String begins) {
+        if (parity != null) {
+            PrintWriter err = spec.commandLine().getErr();
+            err.println("parity: " + begins);
+            err.flush();
         }
     }
 
@@ -98,7 +108,7 @@ final class VerifyCommand implements Callable<Integer> {
         try {
             for (GoldenCase each : cases) {
                 Outcome outcome =
-                        GoldenVerifier.verify(each, () -> kind.open(precision, workers), unfused);
+                        GoldenVerifier.verify(each, () -> kind.open(precision, workers), unfused, this::tell);
                 Report.print(outcome, out);
                 ok &= outcome.ok();
             }

@@ -3,6 +3,7 @@ package org.transnormer.verify;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.transnormer.backend.Backend;
@@ -67,20 +68,33 @@ public final class GoldenVerifier {
      *     tensors are the ones compared where it writes them
      */
     public static Outcome verify(GoldenCase golden, Supplier<Backend> newBackend, boolean composedOnly) {
+        return verify(golden, newBackend, composedOnly, _ -> {
+        });
+    }
+
+    /**
+     * The same.
+     *
+     * @param progress is told what begins, if it may take minutes
+     */
+    public static Outcome verify(GoldenCase golden, Supplier<Backend> newBackend, boolean composedOnly,
+            Consumer<String> progress) {
+        progress.accept("the run that is verified");
         try (GoldenRun run = new GoldenRun(newBackend.get(), golden, golden::value, composedOnly)) {
             Precision precision = run.precision();
             if (precision.activations() == DType.F64) {
                 return compare(golden, run, "the file", golden::value, GoldenTolerance.F64);
             }
             if (precision.activations() == DType.F32) {
-                return inFloat(golden, run, composedOnly);
+                return inFloat(golden, run, composedOnly, progress);
             }
             if (!run.roundsWhereTheSpecDoes() && golden.plainBf16() != null) {
                 return besidePyTorch(golden, run);
             }
+            progress.accept("the spec, rounded to %s".formatted(precision.describe()));
             try (GoldenRun rounded = new GoldenRun(RoundedSpec.nearest(precision), golden, run::value, composedOnly)) {
                 if (!run.roundsWhereTheSpecDoes()) {
-                    return besideSpec(golden, run, rounded, composedOnly);
+                    return besideSpec(golden, run, rounded, composedOnly, progress);
                 }
                 return compare(golden, run,
                         "the spec in f64 on the same bf16-rounded weights, all it computes rounded likewise",
@@ -99,10 +113,11 @@ public final class GoldenVerifier {
         return new Outcome(outcome.name(), outcome.backend(), outcome.reference(), outcome.rows(), notes);
     }
 
-    private static Outcome besideSpec(GoldenCase golden, GoldenRun run, GoldenRun rounded, boolean composedOnly) {
+    private static Outcome besideSpec(GoldenCase golden, GoldenRun run, GoldenRun rounded, boolean composedOnly,
+            Consumer<String> progress) {
         List<GoldenRun> scattered = new ArrayList<>();
         try {
-            scatter(golden, run, composedOnly, scattered);
+            scatter(golden, run, composedOnly, scattered, progress);
             return compare(golden, run, "the file, beside the errors of the spec in bf16", golden::value,
                     new GoldenTolerance.BesideSpec(rounded, scattered));
         } finally {
@@ -111,8 +126,11 @@ public final class GoldenVerifier {
     }
 
     /** Adds the runs with randomly rounded tensors. */
-    private static void scatter(GoldenCase golden, GoldenRun run, boolean composedOnly, List<GoldenRun> scattered) {
+    private static void scatter(GoldenCase golden, GoldenRun run, boolean composedOnly, List<GoldenRun> scattered,
+            Consumer<String> progress) {
         for (int i = 0; i < SCATTERED; i++) {
+            progress.accept("the spec with tensors rounded at random, %d of %d: how far rounding carries here"
+                    .formatted(i + 1, SCATTERED));
             RandomStream random = new RandomStream(i, Purpose.SYNTHETIC, "rounding");
             scattered.add(new GoldenRun(RoundedSpec.scattered(run.precision(), random), golden, run::value,
                     composedOnly));
@@ -120,13 +138,15 @@ public final class GoldenVerifier {
     }
 
     /** F32: with fixed bounds, or where they do not hold, with those that the spec's own rounding errors give. */
-    private static Outcome inFloat(GoldenCase golden, GoldenRun run, boolean composedOnly) {
+    private static Outcome inFloat(GoldenCase golden, GoldenRun run, boolean composedOnly,
+            Consumer<String> progress) {
         boolean itsWeights = run.precision().weights() == DType.F32;
         Outcome outcome = itsWeights ? compare(golden, run, "the file", golden::value, GoldenTolerance.F32) : null;
         if (itsWeights && outcome.ok()) {
             return outcome;
         }
         List<GoldenRun> scattered = new ArrayList<>();
+        progress.accept("the spec in f64 on the weights of the run");
         try (GoldenRun spec = new GoldenRun(new ScalarBackend(Precision.F64, new HostMemory()), golden, run::value,
                 composedOnly)) {
             String reference = itsWeights ? "the file" : "the spec in f64 on the same bf16-rounded weights";
@@ -137,7 +157,7 @@ public final class GoldenVerifier {
                     return outcome;
                 }
             }
-            scatter(golden, run, composedOnly, scattered);
+            scatter(golden, run, composedOnly, scattered, progress);
             return compare(golden, run, reference + ", rounding errors of this case measured", wanted,
                     new GoldenTolerance.Measured(spec, scattered, golden.config().width()));
         } finally {
