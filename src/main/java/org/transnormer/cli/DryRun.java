@@ -51,7 +51,7 @@ record DryRun(BackendOptions options, Accelerator device, Layout layout, DataPar
         try (Backend backend = open()) {
             new TrainingRun(backend, Mesh.planned(layout, rank), sharding, config, settings, data.train(),
                     data.heldOut(), recompute);
-            return MemoryReport.of(backend, options.kind(), layout.size());
+            return MemoryReport.of(backend, options.kind(), layout, layout.size());
         }
     }
 

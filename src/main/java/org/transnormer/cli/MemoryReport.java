@@ -5,6 +5,7 @@ import org.transnormer.EnvironmentException;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.bench.ProcessMemory;
+import org.transnormer.parallel.Layout;
 import org.transnormer.plan.Plan;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.MemoryPlan;
@@ -13,9 +14,10 @@ import org.transnormer.tensor.MemoryPlan;
  * The memory plan as it is printed before the first step, and what became of it.
  *
  * @param kind of the backend, which decides whose memory it is
+ * @param libraries bytes that a GPU's libraries or the Java machine take beside it
  * @param capacity bytes that there are
  */
-record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
+record MemoryReport(MemoryPlan plan, BackendKind kind, long libraries, long capacity) {
     /**
      * What the Java machine itself takes, started as {@code bin/tnl} does: peaks of training runs, less their tensors, were
      * 189 to 205 MiB, of which up to 50 are the compiler's while it works, 16 the young heap, the rest code and classes.
@@ -23,8 +25,8 @@ record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
     private static final long JVM = 198L << 20;
 
     /** @param sharers processes that share the machine's memory; a GPU each has for itself */
-    static MemoryReport of(Backend planned, BackendKind kind, int sharers) {
-        return new MemoryReport(planned.memory().plan(), kind,
+    static MemoryReport of(Backend planned, BackendKind kind, Layout layout, int sharers) {
+        return new MemoryReport(planned.memory().plan(), kind, kind == BackendKind.CUDA ? Plan.libraries(layout) : JVM,
                 planned.capacity() / (kind == BackendKind.CUDA ? 1 : sharers));
     }
 
@@ -54,7 +56,7 @@ record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
 
     void print(PrintWriter out) {
         out.println("memory: %s, %s %s; together %s%s".formatted(rows(), onDevice() ? "libraries" : "jvm",
-                mebibytes(onDevice() ? Plan.LIBRARIES : JVM), mebibytes(planned()), onDevice() ? " of the GPU's" : ""));
+                mebibytes(libraries), mebibytes(planned()), onDevice() ? " of the GPU's" : ""));
     }
 
     private String rows() {
@@ -82,7 +84,7 @@ record MemoryReport(MemoryPlan plan, BackendKind kind, long capacity) {
     }
 
     private long planned() {
-        return plan.total() + (onDevice() ? Plan.LIBRARIES : JVM);
+        return plan.total() + libraries;
     }
 
     private static String mebibytes(long bytes) {

@@ -91,7 +91,7 @@ final class PlanReport extends Figures {
                 rows.add(memory(kind.label(), plan.memory().bytes(kind), plan));
             }
         }
-        rows.add(memory("libraries", Plan.LIBRARIES, plan));
+        rows.add(memory("libraries", Plan.libraries(plan.setup().layout()), plan));
         rows.add(memory("together, rank %d, the fullest".formatted(plan.rank()), plan.bytes(), plan));
         table("memory", columns("memory of each GPU", "%s", "GiB", "%,.2f", "of the GPU's %", "%.1f"), rows);
     }

@@ -372,7 +372,7 @@ final class TrainCommand implements Callable<Integer> {
         try (Backend backend = backendOptions.plan()) {
             new TrainingRun(backend, Mesh.planned(layout.of(job), job.rank()), layout.mode(), config, settings,
                     data.train(), data.heldOut(), what);
-            return MemoryReport.of(backend, backendOptions.kind(), ranks.sharers());
+            return MemoryReport.of(backend, backendOptions.kind(), layout.of(job), ranks.sharers());
         }
     }
 

@@ -1,5 +1,7 @@
 package org.transnormer.parallel;
 
+import java.util.stream.IntStream;
+
 /**
  * A rank's place in a {@link Layout}, and its communicators. SPEC section 7.
  *
@@ -33,6 +35,20 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
         Communicator sequence = layout.data() == 1 ? data
                 : group(world, layout.sequence(), layout.dataRank(rank) * layout.tensor() + tensorRank);
         return new Mesh(layout, world, data, sequence, group(world, layout.tensor(), layout.readerRank(rank)));
+    }
+
+    /**
+     * Communicators of one process of a training run: the world, each other group that is made of it, and of each group
+     * one for what it exchanges beside the computation.
+     */
+    public static int communicators(Layout layout) {
+        int size = layout.size();
+        int sequence = layout.data() == 1 ? 1 : layout.sequence();
+        int groups = (int) IntStream.of(layout.readers(), sequence, layout.tensor())
+                .filter(ranks -> ranks > 1 && ranks < size).count();
+        int beside = (int) IntStream.of(layout.readers(), layout.sequence(), layout.tensor())
+                .filter(ranks -> ranks > 1).count();
+        return (size > 1 ? 1 : 0) + groups + beside;
     }
 
     private static Communicator group(Communicator world, int size, int number) {

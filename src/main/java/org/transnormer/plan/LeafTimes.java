@@ -17,8 +17,6 @@ import org.transnormer.tensor.Tensor;
  * embedding, [A] Lightning Attention, [H] Lightning Attention, Hopper.
  */
 final class LeafTimes {
-    /** 2.97 of 3.35 TB/s: a copy [S]. */
-    private static final double COPY = 2.97 / 3.35;
     /**
      * Share of the peak that BF16 products reach in a step: 57 ms for 39.2 TFLOP of 385M and 145 ms for 100 TFLOP of 1B
      * [S], less {@link #PRODUCT} a call.
@@ -34,6 +32,8 @@ final class LeafTimes {
     private static final int CHANNELS = 128;
     private static final double BLOCKS = 132;
     private static final double SHORTEST_SEGMENT = 512;
+    /** Bytes a second of a copy [S]. */
+    private static final double MEASURED_COPY = 2.97e12;
     /** Multiprocessors times cycles a second of the device that was measured. */
     private static final double MEASURED_CYCLES = 132 * 1.75e9;
 
@@ -58,12 +58,20 @@ final class LeafTimes {
         };
     }
 
+    /**
+     * Whether a call's kernel counts on all multiprocessors, and waits for those that another one has: BF16 products of
+     * compute capability 9.0, whose blocks each take one and stay.
+     */
+    boolean countsOnAll(String component, Object[] arguments) {
+        return component.equals("Linear") && device.isHopper() && ((Tensor) arguments[0]).dtype() == DType.BF16;
+    }
+
     private double copied(Work work) {
-        return work.bytes() / (device.bandwidth() * COPY) * 1e9;
+        return work.bytes() / device.copy() * 1e9;
     }
 
     private double products(Tensor x, Work work) {
-        return work.floorNanos(device.bandwidth() * COPY,
+        return work.floorNanos(device.copy(),
                 x.dtype() == DType.F32 ? device.f32() * F32_PRODUCTS : device.bf16() * PRODUCTS);
     }
 
@@ -108,7 +116,7 @@ final class LeafTimes {
             // [H] 8 x 2048; 1 x 32768
             return copied(work) * spread * (forward ? cut ? 1.51 : 1.08 : cut ? 2.32 : 1.82);
         }
-        return copied(work) * device.bandwidth() / 3.35e12 * MEASURED_CYCLES / (device.processors() * device.clock())
+        return copied(work) * device.copy() / MEASURED_COPY * MEASURED_CYCLES / (device.processors() * device.clock())
                 * spread * portable(forward, cut, q, v);
     }
 

@@ -15,8 +15,13 @@ import org.transnormer.parallel.Layout;
  * message in k crosses the network; there are k such rings, each by another network card.
  */
 final class Links {
-    /** 332 of 450 GB/s: NCCL between two H200, all-reduce of 1 GiB, as PyTorch measures it too. */
-    private static final double LINK_SHARE = 0.74;
+    /**
+     * 332, 297 and 281 of 450 GB/s: NCCL between two H200, what 1 GiB takes longer than 16 MiB, all-reduced, gathered,
+     * reduced and scattered. Broadcasts and messages are taken at the first.
+     */
+    private static final double ALL_REDUCE_SHARE = 0.74;
+    private static final double ALL_GATHER_SHARE = 0.66;
+    private static final double REDUCE_SCATTER_SHARE = 0.625;
     /** Not measured: NCCL over InfiniBand and RoCE comes to 0.8 to 0.95 of the line rate in what others publish. */
     private static final double NETWORK_SHARE = 0.85;
     /** A collective begins and ends, µs; with the hops, 25 for two ranks, which 16 MiB at 222 GB/s between two H200 shows. */
@@ -58,6 +63,14 @@ final class Links {
                 (int) IntStream.of(members).filter(other -> other / device.perNode() == node).count()));
     }
 
+    private static double share(Collective.Kind kind) {
+        return switch (kind) {
+            case ALL_GATHER -> ALL_GATHER_SHARE;
+            case REDUCE_SCATTER -> REDUCE_SCATTER_SHARE;
+            default -> ALL_REDUCE_SHARE;
+        };
+    }
+
     /** Bytes of those that a rank sends which go to another machine. */
     double overNetwork(Collective c) {
         Group group = groups.get(c.group());
@@ -66,7 +79,7 @@ final class Links {
 
     double nanos(Collective c) {
         Group group = groups.get(c.group());
-        double rate = device.link() * LINK_SHARE;
+        double rate = device.link() * share(c.kind());
         double hop = LINK_HOP;
         if (group.crosses()) {
             rate = Math.min(rate, group.onNode * device.network() * NETWORK_SHARE);

@@ -130,7 +130,8 @@ public final class Search {
     }
 
     boolean fits(Setup setup) {
-        return planner.memory(setup, sample(setup)).total() + Plan.LIBRARIES <= planner.device().memory();
+        return planner.memory(setup, sample(setup)).total() + Plan.libraries(setup.layout()) <= planner.device()
+                .memory();
     }
 
     Plan plan(Setup setup) {

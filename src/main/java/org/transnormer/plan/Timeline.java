@@ -1,10 +1,13 @@
 package org.transnormer.plan;
 
 import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.Deque;
 import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.transnormer.backend.PlanBackend;
 import org.transnormer.backend.Work;
@@ -15,8 +18,15 @@ import org.transnormer.parallel.Observed;
 /**
  * Keeps the time of a rank's step as its calls come: one clock for the computation, one for each group's collectives that
  * run beside it; where one waits for another it takes over the later time. SPEC section 7.6.
+ *
+ * <p>A product that counts on all multiprocessors waits for those that a collective has: its blocks there begin when the
+ * collective has ended, or after the others, in a second turn.
  */
 final class Timeline implements PlanBackend.Calls, Observed.Observer {
+    /** When a collective beside the computation has multiprocessors. */
+    private record Span(double start, double end) {
+    }
+
     private final LeafTimes leaves;
     private final Links links;
     private final Map<Term, Double> terms = new EnumMap<>(Term.class);
@@ -24,6 +34,8 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
     /** When what computation a group's next collective waits for is done, and when its last collectives were, in order. */
     private final Map<String, Double> computed = new HashMap<>();
     private final Map<String, Deque<Double>> ends = new HashMap<>();
+    /** Those of all groups that are not over, the first first. */
+    private final List<Span> running = new ArrayList<>();
     /** The longest call forwards and backwards. */
     private final Map<String, Double> attention = new HashMap<>();
     private double message;
@@ -49,7 +61,9 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
             attentionFlops += work.flops();
         }
         double nanos = leaves.nanos(component, method, arguments, work);
+        double wait = leaves.countsOnAll(component, arguments) ? waitBesideCollectives(nanos) : 0;
         spend(term, nanos);
+        spend(Term.EXPOSED, wait);
         if (term == Term.ATTENTION) {
             attention.merge(method, nanos, Math::max);
         }
@@ -58,6 +72,22 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
     private void spend(Term term, double nanos) {
         now += nanos;
         terms.merge(term, nanos, Double::sum);
+    }
+
+    /** How much longer a product takes that begins now, of so many nanoseconds alone. */
+    private double waitBesideCollectives(double nanos) {
+        running.removeIf(span -> span.end <= now);
+        double wait = 0;
+        double reached = now;
+        for (Span span : running) {
+            double from = Math.max(reached, span.start);
+            if (from >= now + nanos + wait) {
+                break;
+            }
+            wait += Math.max(0, span.end - from);
+            reached = Math.max(reached, span.end);
+        }
+        return Math.min(wait, nanos);
     }
 
     @Override
@@ -73,6 +103,8 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
             Deque<Double> before = ends.computeIfAbsent(c.group(), _ -> new ArrayDeque<>());
             double start = Math.max(computed.getOrDefault(c.group(), 0.0), before.isEmpty() ? 0 : before.getLast());
             before.addLast(start + nanos);
+            running.add(new Span(start, start + nanos));
+            running.sort(Comparator.comparingDouble(Span::start));
             if (before.size() > Communicator.MOST_UNAWAITED + 1) {
                 before.removeFirst();
             }

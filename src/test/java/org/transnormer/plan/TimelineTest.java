@@ -5,6 +5,8 @@ import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.transnormer.backend.Precision;
 import org.transnormer.model.DataParallel;
 import org.transnormer.model.Preset;
@@ -55,6 +57,55 @@ class TimelineTest {
         }
     }
 
+    /** A BF16 product on Hopper stands still while a collective runs, for no longer than it takes alone. */
+    @Test
+    void productsWaitForMultiprocessorsThatCollectivesHave() {
+        Links links = new Links(H200, new Layout(2, 2), 0);
+        Collective exchange = new Collective(Kind.ALL_REDUCE, "data", 2, true, 16 << 20);
+        double exchanged = links.nanos(exchange);
+        double alone = product(H200, DType.BF16, links).nanos();
+        double product = product(H200, DType.BF16, links).terms().get(Term.PRODUCTS) / 2;
+        assertThat(product).isBetween(2.5 * exchanged, 4 * exchanged);
+        assertThat(product(H200, DType.BF16, links, exchange).nanos()).isEqualTo(alone + exchanged, within(1.0));
+        assertThat(product(H200, DType.BF16, links, exchange).hidden()).isEqualTo(0, within(1.0));
+        assertThat(product(H200, DType.BF16, links, exchange, exchange).nanos())
+                .isEqualTo(alone + 2 * exchanged, within(1.0));
+        assertThat(product(H200, DType.BF16, links, exchange,
+                new Collective(Kind.ALL_REDUCE, "tensor", 2, true, 16 << 20)).nanos())
+                .isEqualTo(alone + exchanged, within(1.0));
+        assertThat(product(H200, DType.BF16, links, exchange, exchange, exchange, exchange, exchange).nanos())
+                .isEqualTo(alone + product, within(1.0));
+        double f32 = product(H200, DType.F32, links).nanos();
+        assertThat(product(H200, DType.F32, links, exchange).nanos()).isEqualTo(f32, within(1.0));
+        Accelerator a100 = Accelerator.of("a100");
+        assertThat(product(a100, DType.BF16, links, exchange).nanos())
+                .isEqualTo(product(a100, DType.BF16, links).nanos(), within(1.0));
+    }
+
+    /** A product beside some collectives, and another one after them. */
+    private static Sums product(Accelerator device, DType dtype, Links links, Collective... exchanges) {
+        Timeline timeline = new Timeline(new LeafTimes(device), links);
+        copy(timeline, GIB);
+        for (Collective exchange : exchanges) {
+            timeline.collectivesAwaitCompute(exchange.group());
+            timeline.called(exchange);
+        }
+        multiply(timeline, dtype);
+        copy(timeline, GIB);
+        multiply(timeline, dtype);
+        return timeline.sums();
+    }
+
+    private static void multiply(Timeline timeline, DType dtype) {
+        Tensor x = matrix(dtype, 16_384);
+        timeline.called("Linear", "forward", new Object[] {x, matrix(dtype, 2048), matrix(dtype, 16_384)});
+    }
+
+    private static Tensor matrix(DType dtype, long rows) {
+        long bytes = rows * 2048 * dtype.bytes();
+        return Tensor.of("x", dtype, new Storage.Planned(bytes), 0, rows, 2048);
+    }
+
     @Test
     void whatIsInOrderIsNotHidden() {
         Sums sums = step(GIB, 64 * GIB, false, GIB);
@@ -101,14 +152,19 @@ class TimelineTest {
                 DataParallel.Mode.ZERO1, Recompute.NONE, 1, count * (1L << 19), 1), 0);
     }
 
-    /** PyTorch by NCCL between two H200: bus bandwidth of all-reduces. */
-    @Test
-    void allReducesBetweenTwoH200() {
-        Links links = new Links(H200, new Layout(1, 2), 0);
-        assertThat(GIB / links.nanos(new Collective(Kind.ALL_REDUCE, "tensor", 2, false, GIB)))
-                .isCloseTo(330, withinPercentage(5));
-        assertThat((16 << 20) / links.nanos(new Collective(Kind.ALL_REDUCE, "tensor", 2, false, 16 << 20)))
-                .isCloseTo(222, withinPercentage(5));
+    /** Milliseconds of 16, 256 and 1,024 MiB by NCCL between two H200. */
+    @ParameterizedTest
+    @CsvSource({"ALL_REDUCE, 0.074, 0.892, 3.253", "ALL_GATHER, 0.050, 0.523, 1.828",
+        "REDUCE_SCATTER, 0.049, 0.555, 1.927"})
+    void collectivesBetweenTwoH200(Kind kind, double small, double medium, double large) {
+        assertThat(millis(kind, 16)).isCloseTo(small, withinPercentage(8));
+        assertThat(millis(kind, 256)).isCloseTo(medium, withinPercentage(12));
+        assertThat(millis(kind, 1024)).isCloseTo(large, withinPercentage(2));
+    }
+
+    private static double millis(Kind kind, long mebibytes) {
+        return new Links(H200, new Layout(1, 2), 0).nanos(
+                new Collective(kind, "tensor", 2, false, mebibytes << 20)) / 1e6;
     }
 
     @Test
