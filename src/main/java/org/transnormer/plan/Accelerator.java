@@ -30,8 +30,8 @@ public record Accelerator(String name, long memory, double bf16, double f32, dou
     private static final double MEASURED_COPY = 2.97 / 3.35;
 
     /**
-     * SXM forms, in machines of eight with a network card for each. A step of an H200 takes as long as one of an H100, with one GPU
-     * and with two: its memory is no faster for it (SPEC section 7.6).
+     * SXM forms, in machines of eight with a network card for each. An H200 is taken to copy as an H100 does, since its
+     * steps take as long (SPEC section 7.6).
      */
     public static final List<Accelerator> ALL = List.of(
             of("a100", 79.0, 312, 19.5, 2.039, MEASURED_COPY, 108, 1.41, 300, 25, false),
