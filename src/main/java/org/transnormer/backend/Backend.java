@@ -100,7 +100,13 @@ public sealed interface Backend extends AutoCloseable
      * @param output what the host reads each time after, without gaps
      * @return does the work, and gives the output as the host reads it, valid until the next time
      */
-    Supplier<Tensor> record(List<Tensor> inputs, Runnable work, Tensor output);
+    default Supplier<Tensor> record(List<Tensor> inputs, Runnable work, Tensor output) {
+        return () -> {
+            inputs.forEach(Tensor::upload);
+            work.run();
+            return readable(output);
+        };
+    }
 
     /** Logits that exist at a time, in elements: few where caches are to hold them, many where products should be large. */
     long logitsAtATime();

@@ -1,8 +1,6 @@
 package org.transnormer.backend;
 
-import java.util.List;
 import java.util.OptionalDouble;
-import java.util.function.Supplier;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Tensor;
 
@@ -21,14 +19,6 @@ sealed interface HostBackend extends Backend permits ScalarBackend, VectorBacken
     @Override
     default Tensor readable(Tensor x) {
         return x;
-    }
-
-    @Override
-    default Supplier<Tensor> record(List<Tensor> inputs, Runnable work, Tensor output) {
-        return () -> {
-            work.run();
-            return output;
-        };
     }
 
     /** 8 MiB in F32, which stays in a processor's last-level cache. */

@@ -4,9 +4,7 @@ import java.lang.reflect.InvocationHandler;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.lang.reflect.Proxy;
-import java.util.List;
 import java.util.OptionalDouble;
-import java.util.function.Supplier;
 import org.transnormer.activation.Activation;
 import org.transnormer.adamw.AdamW;
 import org.transnormer.adamw.GradientNorm;
@@ -169,16 +167,6 @@ public final class ObservedBackend implements Backend {
     @Override
     public Mark mark() {
         return backend.mark();
-    }
-
-    /** Does not record: what is replayed calls no component. */
-    @Override
-    public Supplier<Tensor> record(List<Tensor> inputs, Runnable work, Tensor output) {
-        return () -> {
-            inputs.forEach(Tensor::upload);
-            work.run();
-            return backend.readable(output);
-        };
     }
 
     @Override

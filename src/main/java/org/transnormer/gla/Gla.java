@@ -176,25 +176,16 @@ public final class Gla implements TokenMixer {
                 scratch.dq,
                 scratch.dk, scratch.dv, gradients.theta(), states.initialGradient());
         states.leaveGradient(sequences);
-        Tensor dnormed = backwardProjection(x, accumulate);
-        tokenNorm.backward(x, saved.tokenStatistics, null, dnormed, scratch.sums, dy, dx, null);
+        sums.backward(scratch.dnormed,
+                () -> backend.linear().backwardInput(scratch.dqkvu, parameters.qkvu(), scratch.dnormed, false),
+                () -> backwardProjection(x, accumulate));
+        tokenNorm.backward(x, saved.tokenStatistics, null, scratch.dnormed, scratch.sums, dy, dx, null);
     }
 
-    /** The projection's gradient, and that of norm(x), (T, d): alone in its place, else summed while the other is computed. */
-    private Tensor backwardProjection(Tensor x, boolean accumulate) {
-        Tensor dnormed = scratch.dnormed;
-        if (!sums.areWhole()) {
-            backend.linear().backwardInput(scratch.dqkvu, parameters.qkvu(), dnormed, false);
-            sums.begin(dnormed);
-        }
+    private void backwardProjection(Tensor x, boolean accumulate) {
         tokenNorm.reapply(x, saved.tokenStatistics, null, scratch.normed);
         backend.linear().backwardWeight(scratch.normed, scratch.dqkvu, gradients.qkvu(), gradients.qkvuBias(),
                 accumulate);
-        if (sums.areWhole()) {
-            backend.linear().backwardInput(scratch.dqkvu, parameters.qkvu(), dnormed, false);
-        }
-        sums.await();
-        return dnormed;
     }
 
     private void attend(Sequences sequences, Tensor mask, LayerStates states) {

@@ -82,6 +82,23 @@ public record RowSums(Communicator ranks, int most) {
         ranks.allReduceSum(rows);
     }
 
+    /**
+     * The two gradients of a product of rows: that of its input is summed while the matrix's is computed.
+     *
+     * @param dinput what {@code input} writes; where one rank computes the whole, it may lie where {@code weight} reads
+     */
+    public void backward(Tensor dinput, Runnable input, Runnable weight) {
+        if (areWhole()) {
+            weight.run();
+            input.run();
+            return;
+        }
+        input.run();
+        begin(dinput);
+        weight.run();
+        await();
+    }
+
     /** Computation enqueued from now on sees all sums. */
     public void await() {
         ranks.computeAwaitsCollectives();

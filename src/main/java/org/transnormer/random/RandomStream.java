@@ -58,13 +58,30 @@ public final class RandomStream {
     /** Draws many normals, with buffers of its own: for one thread. */
     public final class Normals {
         private final BoxMuller pairs = new BoxMuller(key);
+        /** First pair of the block that was made last. */
+        private long start = -BoxMuller.PAIRS;
+
+        /** normal(index), many times faster where indices follow each other. */
+        public double at(long index) {
+            long pair = index >>> 1;
+            if (pair < start || pair >= start + BoxMuller.PAIRS) {
+                make(pair);
+            }
+            int i = (int) (pair - start);
+            return (index & 1) == 0 ? pairs.first(i) : pairs.second(i);
+        }
+
+        private void make(long pair) {
+            pairs.make(pair);
+            start = pair;
+        }
 
         /** values_i = normal(first + i) for i &lt; count. */
         public void fill(long first, double[] values, int count) {
             int at = 0;
             while (at < count) {
                 long index = first + at;
-                pairs.make(index >>> 1);
+                make(index >>> 1);
                 int end = (int) Math.min(count, at + 2L * BoxMuller.PAIRS - (index & 1));
                 for (; at < end; at++) {
                     int i = (int) (first + at - (index & -2));

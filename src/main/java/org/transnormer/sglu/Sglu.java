@@ -123,26 +123,17 @@ public final class Sglu implements ChannelMixer {
             backend.product().backward(scratch.product, saved.b, scratch.dproduct, scratch.da, scratch.db);
             backend.activation().backward(activation, saved.a3, scratch.da3, scratch.da3);
         }
-        Tensor dnormed = backwardUp(x, accumulate);
-        norm.backward(x, saved.statistics, null, dnormed, scratch.sums, dy, dx, null);
+        sums.backward(scratch.dnormed,
+                () -> backend.linear().backwardInput(scratch.dab, parameters.up(), scratch.dnormed, false),
+                () -> backwardUp(x, accumulate));
+        norm.backward(x, saved.statistics, null, scratch.dnormed, scratch.sums, dy, dx, null);
     }
 
-    /** The gradient of W1 and W2, and that of norm(x), (T, d): alone in its place, else summed while the other is computed. */
-    private Tensor backwardUp(Tensor x, boolean accumulate) {
-        Tensor dnormed = scratch.dnormed;
-        if (!sums.areWhole()) {
-            backend.linear().backwardInput(scratch.dab, parameters.up(), dnormed, false);
-            sums.begin(dnormed);
-        }
+    private void backwardUp(Tensor x, boolean accumulate) {
         if (!recomputesUp) {
             norm.reapply(x, saved.statistics, null, scratch.normed);
         }
         backend.linear().backwardWeight(scratch.normed, scratch.dab, gradients.up(), gradients.upBias(), accumulate);
-        if (sums.areWhole()) {
-            backend.linear().backwardInput(scratch.dab, parameters.up(), dnormed, false);
-        }
-        sums.await();
-        return dnormed;
     }
 
     /** product = φ(a) ⊙ b. */

@@ -27,8 +27,6 @@ import org.transnormer.tensor.Tensor;
  * outputs. They show that another backend agrees with the spec, and that a file is read as it says.
  */
 public final class GoldenWriter {
-    private static final int DRAWN_AT_A_TIME = 1 << 12;
-
     private final Map<String, Object> config;
     private final boolean tied;
     private final int sequences;
@@ -128,14 +126,9 @@ public final class GoldenWriter {
                 || name.equals("lm_head.weight");
         double scale = matrix ? 1 / Math.sqrt(t.dim(1)) : name.endsWith(".bias") ? 0.2 : 1;
         boolean ofNorm = name.contains("norm.weight");
-        double[] values = new double[DRAWN_AT_A_TIME];
-        for (long from = 0; from < t.size(); from += values.length) {
-            int count = (int) Math.min(values.length, t.size() - from);
-            normals.fill(drawn, values, count);
-            drawn += count;
-            for (int i = 0; i < count; i++) {
-                t.setFlat(from + i, ofNorm ? 1 + 0.2 * values[i] : scale * values[i]);
-            }
+        for (long i = 0; i < t.size(); i++) {
+            double normal = normals.at(drawn++);
+            t.setFlat(i, ofNorm ? 1 + 0.2 * normal : scale * normal);
         }
     }
 

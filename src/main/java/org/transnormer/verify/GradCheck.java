@@ -85,11 +85,13 @@ public final class GradCheck {
     private final TransNormer model;
     private final Batch batch;
     private final RandomStream random;
+    private final RandomStream.Normals normals;
     private long drawn;
 
     private GradCheck(Variant variant, Backend backend, long seed) {
         config = variant.config();
         random = new RandomStream(seed, Purpose.SYNTHETIC, variant.name());
+        normals = random.new Normals();
         int tokens = variant.lengths().stream().mapToInt(x -> x).sum();
         weights = new Weights(config, Precision.F64, backend.memory(), true);
         model = new TransNormer(backend, Communicator.single(), config, weights, Mode.TRAINING, tokens);
@@ -188,7 +190,7 @@ public final class GradCheck {
             for (int d = 0; d < DIRECTIONS; d++) {
                 double analytic = 0;
                 for (long i : free) {
-                    double along = random.normal(drawn++) / Math.sqrt(free.size());
+                    double along = normals.at(drawn++) / Math.sqrt(free.size());
                     direction.setFlat(i, along);
                     analytic += along * gradient.getFlat(i);
                 }
@@ -254,7 +256,7 @@ public final class GradCheck {
     private void fill(Parameter p) {
         Tensor x = value(p);
         for (long i = 0; i < x.size(); i++) {
-            double normal = random.normal(drawn++);
+            double normal = normals.at(drawn++);
             x.setFlat(i, switch (p.initialisation()) {
                 case NORMAL, EMBEDDING -> 0.4 * normal;
                 case ZERO -> 0.3 * normal;

@@ -91,6 +91,14 @@ class RandomStreamTest {
         for (int i = 0; i < count; i++) {
             assertThat(values[i]).isEqualTo(stream.normal(first + i));
         }
+        RandomStream.Normals oneByOne = stream.new Normals();
+        double[] few = new double[3];
+        for (int i = 0; i < count; i++) {
+            assertThat(oneByOne.at(first + i)).isEqualTo(values[i]);
+            if (i % 97 == 0) {
+                oneByOne.fill(first + i / 2, few, few.length);
+            }
+        }
     }
 
     /** Bound 3·2^61: 2^64 / bound = 8/3, so without the second attempt every third number would be rarer, 2 to 3. */
