@@ -24,11 +24,13 @@ public final class Nccl implements Communicator {
     private final Gpu gpu;
     private final NcclComm comm;
     private final Stream stream;
-    /** Where one stream has come to when it is told to the other; null where there is one stream. */
+    /** Where the computation has come to when it is told to the other stream; null where there is one stream. */
     private final Event reached;
     /** Where its own stream came to with each of the collectives called last; null as above. */
     private final Event[] done;
     private long calls;
+    /** How many of the calls the computation waits for already; a recorded step may not wait for what came before it. */
+    private long awaited;
     private final Runnable begins;
     /** What a barrier sums. */
     private final Tensor token;
@@ -144,6 +146,7 @@ public final class Nccl implements Communicator {
     @Override
     public void skip() {
         begins.run();
+        called();
     }
 
     /** The host waits, and so for all that was enqueued before. */
@@ -169,15 +172,17 @@ public final class Nccl implements Communicator {
 
     @Override
     public void collectivesAwaitCompute() {
-        await(gpu.stream(), stream);
+        if (reached != null) {
+            gpu.stream().record(reached);
+            stream.await(reached);
+        }
     }
 
     @Override
     public void computeAwaitsCollectives(int last) {
-        if (last == 0) {
-            await(stream, gpu.stream());
-        } else if (done != null && calls > last) {
-            gpu.stream().await(done[slot(calls - 1 - last)]);
+        if (done != null && calls - last > awaited) {
+            awaited = calls - last;
+            gpu.stream().await(done[slot(awaited - 1)]);
         }
     }
 
@@ -189,13 +194,6 @@ public final class Nccl implements Communicator {
 
     private static int slot(long call) {
         return (int) (call % (MOST_UNAWAITED + 1));
-    }
-
-    private void await(Stream earlier, Stream later) {
-        if (reached != null) {
-            earlier.record(reached);
-            later.await(reached);
-        }
     }
 
     /**
