@@ -75,6 +75,34 @@ DEVICE void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
+// ---- Blocks that wait for each other ---------------------------------------------------------------------------
+//
+// Of a kernel whose blocks are all on the device at a time. A word of global memory, zero before its first use: its top bit
+// changes when the last block comes. Launches that use one word follow each other.
+
+/**
+ * Says that this block has come here: what its threads wrote before __syncthreads() is seen by who has waited for it. One
+ * thread calls it, and keeps the ticket.
+ */
+DEVICE unsigned arrive_at_grid(unsigned* word) {
+  const unsigned blocks = gridDim.x * gridDim.y * gridDim.z;
+  const bool first = blockIdx.x + blockIdx.y + blockIdx.z == 0;
+  unsigned ticket;
+  asm volatile("fence.acq_rel.gpu;\natom.add.relaxed.gpu.u32 %0, [%1], %2;"
+               : "=r"(ticket)
+               : "l"(word), "r"(first ? 0x80000000u - (blocks - 1) : 1)
+               : "memory");
+  return ticket;
+}
+
+/** Returns when all blocks have arrived; by the thread that arrived, before a __syncthreads(). */
+DEVICE void await_grid(const unsigned* word, unsigned ticket) {
+  unsigned now;
+  do {
+    asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(now) : "l"(word) : "memory");
+  } while (((now ^ ticket) >> 31) == 0);
+}
+
 // ---- Kernels that overlap --------------------------------------------------------------------------------------
 //
 // Where a launch allows it (Launch.overlapping), a kernel begins before the one before it in the stream has ended.

@@ -77,6 +77,8 @@ namespace emulator {
 constexpr int STACK = 256 << 10;
 constexpr int MOST_THREADS = 1024;
 constexpr int SHARED = 256 << 10;
+/** Blocks that are on the device at a time, of a kernel whose blocks wait for each other. */
+constexpr unsigned MULTIPROCESSORS = 8;
 
 struct Fiber {
   void* stack_pointer;
@@ -104,6 +106,9 @@ inline std::vector<Copy> copies[MOST_THREADS];
 inline int groups[MOST_THREADS];
 alignas(1024) inline unsigned char shared[SHARED];
 inline void* launcher;
+/** Blocks of the grid that have arrived where all wait for each other, and whether the block at hand waits there. */
+inline unsigned arrived_blocks;
+inline bool waits_for_grid;
 inline const char* kernel_name;
 inline void (*body)(void**);
 inline void** arguments;
@@ -195,6 +200,71 @@ inline void run_block() {
   emulator_switch(&launcher, fibers[first].stack_pointer);
 }
 
+/** A block that waits for the others, once, put aside. Its static shared memory is not: no kernel needs that across a wait. */
+struct Waiting {
+  uint3 index;
+  int alive, arrived, barrier, current, direction;
+  std::vector<Fiber> fibers_of;
+  std::vector<Warp> warps_of;
+  std::vector<std::vector<Copy>> copies_of;
+  std::vector<int> groups_of;
+  std::vector<unsigned char> shared_of;
+
+  void take() {
+    index = blockIdx;
+    alive = emulator::alive;
+    arrived = emulator::arrived;
+    barrier = emulator::barrier;
+    current = emulator::current;
+    direction = emulator::direction;
+    fibers_of.assign(fibers, fibers + threads);
+    warps_of.assign(warps, warps + (threads + 31) / 32);
+    copies_of.assign(copies, copies + threads);
+    groups_of.assign(groups, groups + threads);
+    shared_of.assign(shared, shared + SHARED);
+    for (int i = 0; i < threads; i++) {
+      fibers[i].stack = nullptr;
+    }
+  }
+
+  void go_on() {
+    blockIdx = index;
+    emulator::alive = alive;
+    emulator::arrived = arrived;
+    emulator::barrier = barrier;
+    emulator::direction = direction;
+    for (int i = 0; i < threads; i++) {
+      free(fibers[i].stack);
+    }
+    std::copy(fibers_of.begin(), fibers_of.end(), fibers);
+    std::copy(warps_of.begin(), warps_of.end(), warps);
+    std::copy(copies_of.begin(), copies_of.end(), copies);
+    std::copy(groups_of.begin(), groups_of.end(), groups);
+    memcpy(shared, shared_of.data(), SHARED);
+    idle = 0;
+    become(current);
+    emulator_switch(&launcher, fibers[current].stack_pointer);
+  }
+};
+
+/** One thread of the block says that it has come to where blocks wait for each other. */
+inline void arrive_block() {
+  if (gridDim.x * gridDim.y * gridDim.z > MULTIPROCESSORS) {
+    fprintf(stderr, "emulator: %s: %u blocks that wait for each other cannot be on the device at a time\n", kernel_name,
+            gridDim.x * gridDim.y * gridDim.z);
+    abort();
+  }
+  arrived_blocks++;
+}
+
+/** Puts the block aside until all have arrived. */
+inline void await_blocks() {
+  while (arrived_blocks < gridDim.x * gridDim.y * gridDim.z) {
+    waits_for_grid = true;
+    emulator_switch(&fibers[current].stack_pointer, launcher);
+  }
+}
+
 inline void run(const char* name, void (*kernel)(void**), dim3 grid, dim3 block, void** values) {
   kernel_name = name;
   body = kernel;
@@ -202,13 +272,26 @@ inline void run(const char* name, void (*kernel)(void**), dim3 grid, dim3 block,
   gridDim = grid;
   blockDim = block;
   threads = block.x * block.y * block.z;
+  arrived_blocks = 0;
+  std::vector<Waiting> waiting;
   for (unsigned z = 0; z < grid.z; z++) {
     for (unsigned y = 0; y < grid.y; y++) {
       for (unsigned x = 0; x < grid.x; x++) {
         blockIdx = {x, y, z};
+        waits_for_grid = false;
         run_block();
+        if (waits_for_grid) {
+          waiting.emplace_back().take();
+        }
       }
     }
+  }
+  for (Waiting& block : waiting) {
+    if (arrived_blocks < grid.x * grid.y * grid.z) {
+      fprintf(stderr, "emulator: %s: a block never comes to where the others wait for it\n", name);
+      abort();
+    }
+    block.go_on();
   }
 }
 

@@ -83,6 +83,13 @@ DEVICE void await_predecessor() {}
 
 DEVICE void release_successor() {}
 
+DEVICE unsigned arrive_at_grid(unsigned* word) {
+  emulator::arrive_block();
+  return *word;
+}
+
+DEVICE void await_grid(const unsigned*, unsigned) { emulator::await_blocks(); }
+
 inline void load_matrices(unsigned (&r)[4], unsigned address, bool transposed) {
   check_aligned("a row of ldmatrix", address);
   emulator::exchange(~0u, address, [&](auto of, int lane, unsigned) {

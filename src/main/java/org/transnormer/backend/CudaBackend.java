@@ -45,8 +45,9 @@ public final class CudaBackend implements Backend {
     private static final int CONVERTED_PER_BLOCK = 8 * BLOCK;
     private static final int MOVED_PER_THREAD = 16;
     /** All that are used, so that they are compiled side by side. */
-    private static final List<String> SOURCES = List.of("activation", "adamw", "embedding", "layernorm", "lightning",
-            "lightning_tensor", "linear", "linear_few", "loss", "lrpe", "product", "rmsnorm", "srmsnorm", "tensor");
+    private static final List<String> SOURCES = List.of("activation", "adamw", "embedding", "gla_step", "layernorm",
+            "lightning", "lightning_tensor", "linear", "linear_few", "loss", "lrpe", "product", "rmsnorm", "srmsnorm",
+            "tensor");
     private static final List<String> HOPPER_SOURCES = List.of("lightning_hopper_forward", "lightning_hopper_backward",
             "lightning_hopper_segments");
 
@@ -80,7 +81,7 @@ public final class CudaBackend implements Backend {
         Lrpe lrpe = new LrpeCuda(gpu, workspace);
         Activation activation = new ActivationCuda(gpu);
         LightningCuda lightning = new LightningCuda(gpu, workspace);
-        attention = new FeatureAttentionCuda(lightning, activation, lrpe, memory);
+        attention = new FeatureAttentionCuda(gpu, lightning, activation, lrpe, memory);
         leaves = new Leaves(new SrmsNormCuda(gpu), new RmsNormCuda(gpu, workspace), new LayerNormCuda(gpu, workspace),
                 lrpe, lightning, attention, new LinearCuda(gpu, workspace), activation, new ProductCuda(gpu),
                 new EmbeddingCuda(gpu, workspace), new CrossEntropyCuda(gpu), new AdamWCuda(gpu),

@@ -3,6 +3,7 @@ package org.transnormer.gla;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.Backend;
 import org.transnormer.lightning.Sequences;
+import org.transnormer.linear.NormedProjection;
 import org.transnormer.parallel.RowSums;
 import org.transnormer.srmsnorm.NormLayer;
 import org.transnormer.tensor.MemoryKind;
@@ -150,9 +151,17 @@ public final class Gla implements TokenMixer {
     /** The forward where nothing is kept for a backward: norms are left to the projections that read them. */
     private void infer(Tensor x, Sequences sequences, Tensor mask, LayerStates states, Tensor y) {
         boolean first = sums.isFirst();
-        backend.linear().normed(tokenNorm, x, saved.tokenStatistics, null, scratch.normed, parameters.qkvu(),
-                parameters.qkvuBias(), null, saved.qkvu);
-        attend(sequences, mask, states);
+        NormedProjection projection = new NormedProjection(backend.linear(), tokenNorm, x, saved.tokenStatistics,
+                scratch.normed, parameters.qkvu(), parameters.qkvuBias(), saved.qkvu);
+        if (sequences.tokens() == sequences.count()) {
+            backend.attention().projected(projection, saved.q, saved.k, saved.v, settings.activation(),
+                    parameters.theta(), rates, sequences, mask, states.arrive(sequences), saved.attentionHeads,
+                    states.last());
+            states.leave(sequences);
+        } else {
+            projection.run();
+            attend(sequences, mask, states);
+        }
         backend.linear().normed(outputNorm, saved.attention, saved.outputStatistics, saved.u, scratch.gated,
                 parameters.out(), first ? parameters.outBias() : null, first ? x : null, y);
         sums.begin(y);

@@ -1,6 +1,7 @@
 package org.transnormer.lightning;
 
 import org.transnormer.activation.ActivationFunction;
+import org.transnormer.linear.NormedProjection;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 
@@ -21,6 +22,18 @@ public interface FeatureAttention {
     /** o, and the final states; see {@link LightningAttention#forward}. */
     void forward(Tensor q, Tensor k, Tensor v, ActivationFunction activation, Tensor theta, Tensor rates,
             Sequences sequences, Tensor mask, Tensor initial, Tensor o, Tensor last);
+
+    /**
+     * The forward behind the projection that makes q, k and v, for inference where every sequence has one token. SPEC section
+     * 4.1.1.
+     *
+     * @param projection of whose y these are row groups; made here
+     */
+    default void projected(NormedProjection projection, Tensor q, Tensor k, Tensor v, ActivationFunction activation,
+            Tensor theta, Tensor rates, Sequences sequences, Tensor mask, Tensor initial, Tensor o, Tensor last) {
+        projection.run();
+        forward(q, k, v, activation, theta, rates, sequences, mask, initial, o, last);
+    }
 
     /**
      * Gradients with respect to the projection's q, k and v, and to θ; see {@link LightningAttention#backward}.

@@ -2,6 +2,8 @@ package org.transnormer.lightning;
 
 import org.transnormer.activation.Activation;
 import org.transnormer.activation.ActivationFunction;
+import org.transnormer.cuda.Gpu;
+import org.transnormer.linear.NormedProjection;
 import org.transnormer.lrpe.Lrpe;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Memory;
@@ -9,17 +11,19 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * {@link FeatureAttention} on the GPU. The activation is part of the attention's kernels, but for EXP; LRPE is where
- * sequences have one token. The rest is composed of the parts. SPEC section 4.1.
+ * sequences have one token; of one or two of these the projection too. The rest is composed of the parts. SPEC section 4.1.
  */
 public final class FeatureAttentionCuda implements FeatureAttention {
     private final LightningCuda lightning;
+    private final GlaStepCuda step;
     private final ComposedAttention composed;
     /** Whether the composition leaves out sequences of one token. */
     private boolean singleTokensDone;
 
     /** @param memory for the features of what is composed; taken by {@link #commit} or at the first call */
-    public FeatureAttentionCuda(LightningCuda lightning, Activation activation, Lrpe lrpe, Memory memory) {
+    public FeatureAttentionCuda(Gpu gpu, LightningCuda lightning, Activation activation, Lrpe lrpe, Memory memory) {
         this.lightning = lightning;
+        step = new GlaStepCuda(gpu);
         composed = new ComposedAttention(activation, lrpe, new Part(), memory);
     }
 
@@ -36,6 +40,17 @@ public final class FeatureAttentionCuda implements FeatureAttention {
         }
         if (!singleTokensDone || LightningCuda.hasLonger(sequences)) {
             composed.forward(q, k, v, f, theta, rates, sequences, mask, initial, o, last);
+        }
+    }
+
+    @Override
+    public void projected(NormedProjection projection, Tensor q, Tensor k, Tensor v, ActivationFunction f,
+            Tensor theta, Tensor rates, Sequences sequences, Tensor mask, Tensor initial, Tensor o, Tensor last) {
+        if (step.takes(projection, f, q, theta)) {
+            LightningCuda.checkSingleTokens(q, k, v, theta, rates, sequences, mask, initial, o, last);
+            step.run(projection, q, k, v, f, theta, rates, sequences, mask, initial, o, last);
+        } else {
+            FeatureAttention.super.projected(projection, q, k, v, f, theta, rates, sequences, mask, initial, o, last);
         }
     }
 

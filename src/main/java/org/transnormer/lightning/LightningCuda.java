@@ -74,10 +74,15 @@ public final class LightningCuda implements LightningAttention {
     /** The forward of the sequences of one token, of LRPE(φ(q)), LRPE(φ(k)) if there is θ. */
     void forwardOfSingleTokens(Tensor q, Tensor k, Tensor v, ActivationFunction f, Tensor theta, Tensor rates,
             Sequences sequences, Tensor mask, Tensor initial, Tensor o, Tensor last) {
+        checkSingleTokens(q, k, v, theta, rates, sequences, mask, initial, o, last);
+        step.run(q, k, v, f, theta, rates, sequences, mask, initial, o, last);
+    }
+
+    static void checkSingleTokens(Tensor q, Tensor k, Tensor v, Tensor theta, Tensor rates, Sequences sequences,
+            Tensor mask, Tensor initial, Tensor o, Tensor last) {
         LightningArguments.forward(q, k, v, theta, rates, sequences, mask, initial, o, last);
         checkTypes(q, k, v, o, rates, initial, last);
         checkTheta(theta);
-        step.run(q, k, v, f, theta, rates, sequences, mask, initial, o, last);
     }
 
     /** The forward of the other sequences, if there are any. */

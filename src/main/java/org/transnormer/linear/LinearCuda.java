@@ -14,7 +14,6 @@ import org.transnormer.cuda.Matmul;
 import org.transnormer.cuda.MatmulShape;
 import org.transnormer.product.Product;
 import org.transnormer.srmsnorm.NormLayer;
-import org.transnormer.srmsnorm.SrmsNorm;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Workspace;
@@ -89,10 +88,10 @@ public final class LinearCuda implements Linear {
     @Override
     public void normed(NormLayer norm, Tensor x, Tensor statistics, Tensor gate, Tensor normed, Tensor w, Tensor b,
             Tensor residual, Tensor y) {
-        if (norm.norm() instanceof SrmsNorm && norm.communicator().size() == 1 && few.takes(x, w)) {
+        if (few.takes(norm, x, w)) {
             LinearArguments.input(x, gate, normed);
             checkForward(x, w, b, residual, y);
-            few.norm(x, gate, norm.width(), SrmsNorm.EPSILON, w, b, residual, y);
+            few.norm(norm, x, gate, w, b, residual, y);
         } else {
             Linear.super.normed(norm, x, statistics, gate, normed, w, b, residual, y);
         }
@@ -149,7 +148,7 @@ public final class LinearCuda implements Linear {
     }
 
     /** The type of the activations. */
-    private static DType checkForward(Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y) {
+    static DType checkForward(Tensor x, Tensor w, Tensor b, Tensor residual, Tensor y) {
         LinearArguments.forward(x, w, b, residual, y);
         DType type = activations("x", x);
         require("w", w, type);

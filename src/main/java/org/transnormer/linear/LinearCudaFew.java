@@ -2,6 +2,8 @@ package org.transnormer.linear;
 
 import org.transnormer.cuda.Call;
 import org.transnormer.cuda.Gpu;
+import org.transnormer.srmsnorm.NormLayer;
+import org.transnormer.srmsnorm.SrmsNorm;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 
@@ -9,9 +11,11 @@ import org.transnormer.tensor.Tensor;
  * Linear maps of one or two tokens: as fast as their weights are read. x is a tensor, or what a norm with or without a gate or
  * a product makes of it, in the bits that the kernels for these would write. cuda/linear_few.cu.
  */
-final class LinearCudaFew {
+public final class LinearCudaFew {
     /** Tokens of one call at most. */
-    static final int TOKENS = 2;
+    public static final int TOKENS = 2;
+    /** The first parameters of a kernel that computes this and more, as {@link Call} takes them. */
+    public static final String PARAMETERS = "immddimpmmllii";
 
     private static final String STEM = "linear_few";
     private static final int THREADS = 512;
@@ -33,7 +37,7 @@ final class LinearCudaFew {
     private final Call[] f32 = new Call[TOKENS];
     private final Call[] bf16 = new Call[TOKENS];
 
-    LinearCudaFew(Gpu gpu) {
+    public LinearCudaFew(Gpu gpu) {
         processors = gpu.device().processors();
         sharedBytes = gpu.device().sharedBytesPerBlock() - STATIC_BYTES;
         for (int i = 0; i < TOKENS; i++) {
@@ -43,7 +47,7 @@ final class LinearCudaFew {
     }
 
     private Call call(Gpu gpu, String kernel) {
-        Call call = new Call(gpu, STEM, kernel, "immddimpmmllii").overlapping();
+        Call call = new Call(gpu, STEM, kernel, PARAMETERS).overlapping();
         call.launch().block(THREADS).allowSharedBytes(sharedBytes);
         return call;
     }
@@ -59,9 +63,41 @@ final class LinearCudaFew {
                 && x.dim(1) <= (long) NORM_PIECES * THREADS * lanes(x);
     }
 
+    /** The same of a norm, which is one that {@link #norm} forms. */
+    boolean takes(NormLayer norm, Tensor x, Tensor w) {
+        return norm.norm() instanceof SrmsNorm && norm.communicator().size() == 1 && takes(x, w);
+    }
+
+    /** Whether {@link #begin} can take it. */
+    public boolean takes(NormedProjection projection) {
+        return takes(projection.norm(), projection.x(), projection.w());
+    }
+
     /** x = SRMSNorm(x) ⊙ gate; gate may be null. */
-    void norm(Tensor x, Tensor gate, long width, double epsilon, Tensor w, Tensor b, Tensor residual, Tensor y) {
-        run(Input.NORM, x, gate, 1.0 / width, epsilon, w, b, residual, y);
+    void norm(NormLayer norm, Tensor x, Tensor gate, Tensor w, Tensor b, Tensor residual, Tensor y) {
+        run(Input.NORM, x, gate, 1.0 / norm.width(), SrmsNorm.EPSILON, w, b, residual, y);
+    }
+
+    /**
+     * The first arguments and the grid of a kernel that computes a projection and more. It has {@link #bytes} of dynamic shared
+     * memory, and its own behind.
+     */
+    public Call begin(Call call, NormedProjection projection) {
+        Tensor x = projection.x();
+        LinearArguments.input(x, null, projection.normed());
+        LinearCuda.checkForward(x, projection.w(), projection.b(), null, projection.y());
+        return arguments(call, Input.NORM, x, null, 1.0 / projection.norm().width(), SrmsNorm.EPSILON, projection.w(),
+                projection.b(), null, projection.y());
+    }
+
+    /** Dynamic shared memory of a projection that {@link #takes}. */
+    public long bytes(NormedProjection projection) {
+        return sumBytes(projection.x(), projection.w()) + staged(projection.x());
+    }
+
+    /** Dynamic shared memory of a block at most. */
+    public int sharedBytes() {
+        return sharedBytes;
     }
 
     /** x = p ⊙ q. */
@@ -71,14 +107,19 @@ final class LinearCudaFew {
 
     private void run(Input input, Tensor x, Tensor gate, double inverseWidth, double epsilon, Tensor w, Tensor b,
             Tensor residual, Tensor y) {
-        boolean staged = fits(x, w);
-        long group = Math.clamp(32 * Math.ceilDiv(x.dim(1), 32L * NORM_PIECES * lanes(x)), 32, THREADS);
         Call call = (x.dtype() == DType.F32 ? f32 : bf16)[(int) x.dim(0) - 1];
-        call.begin().value(input.ordinal()).matrix(x).matrix(gate).value(inverseWidth).value(epsilon)
-                .value((int) group).matrix(w).pointer(b).matrix(residual).matrix(y).value(x.dim(1)).value(w.dim(0))
-                .value(rows(w)).value(staged ? 1 : 0);
-        call.launch().grid(blocks(w)).sharedBytes((int) (sumBytes(x, w) + (staged ? staged(x) : 0)));
+        arguments(call, input, x, gate, inverseWidth, epsilon, w, b, residual, y);
+        call.launch().sharedBytes((int) (sumBytes(x, w) + (fits(x, w) ? staged(x) : 0)));
         call.enqueue();
+    }
+
+    private Call arguments(Call call, Input input, Tensor x, Tensor gate, double inverseWidth, double epsilon, Tensor w,
+            Tensor b, Tensor residual, Tensor y) {
+        long group = Math.clamp(32 * Math.ceilDiv(x.dim(1), 32L * NORM_PIECES * lanes(x)), 32, THREADS);
+        call.launch().grid(blocks(w));
+        return call.begin().value(input.ordinal()).matrix(x).matrix(gate).value(inverseWidth).value(epsilon)
+                .value((int) group).matrix(w).pointer(b).matrix(residual).matrix(y).value(x.dim(1)).value(w.dim(0))
+                .value(rows(w)).value(fits(x, w) ? 1 : 0);
     }
 
     private boolean fits(Tensor x, Tensor w) {
@@ -96,7 +137,7 @@ final class LinearCudaFew {
     }
 
     /** One block for each multiprocessor, whose sums have room and that has a row. */
-    private long blocks(Tensor w) {
+    public long blocks(Tensor w) {
         return Math.max(Math.min(processors, w.dim(0)), Math.ceilDiv(w.dim(0), ROWS));
     }
 

@@ -40,6 +40,7 @@ class CudaEmulatorTest {
             "org.transnormer.golden.GoldenCudaTest",
             "org.transnormer.inference.RobustInferenceCudaTest",
             "org.transnormer.lightning.FeatureAttentionCudaTest",
+            "org.transnormer.lightning.GlaStepCudaTest",
             "org.transnormer.lightning.LightningCudaTest",
             "org.transnormer.lightning.LightningCudaBf16Test",
             "org.transnormer.lightning.LightningCudaTensorTest",

@@ -34,8 +34,8 @@ interface FeatureAttentionContract {
     default void isTheCompositionOfItsParts(@ForAll("calls") FeatureCall.Case shape) {
         try (FeatureCall call = FeatureCall.of(shape, dtype()); FeatureCall want = call.exact();
                 FeatureCall terms = call.exact()) {
-            compose(want, false);
-            compose(terms, true);
+            compose(want, dtype(), false);
+            compose(terms, dtype(), true);
             call.run(subject());
             for (int i = 0; i < call.outputs().size(); i++) {
                 Tensor got = call.outputs().get(i);
@@ -76,11 +76,13 @@ interface FeatureAttentionContract {
     /**
      * The outputs of a call by the scalar parts in F64, or Σ|terms| of them: what features and gradients are made of,
      * without signs. A factor that is good to F32 counts with an error of F32 where it vanishes.
+     *
+     * @param dtype that the subject computes in
      */
-    private void compose(FeatureCall call, boolean terms) {
+    static void compose(FeatureCall call, DType dtype, boolean terms) {
         FeatureCall.Case shape = call.shape;
         TestTensors tensors = call.tensors;
-        double small = DType.F32.unitRoundoff() / dtype().unitRoundoff();
+        double small = DType.F32.unitRoundoff() / dtype.unitRoundoff();
         Tensor[] activated = new Tensor[2];
         Tensor[] features = new Tensor[2];
         for (int i = 0; i < 2; i++) {
@@ -157,7 +159,7 @@ interface FeatureAttentionContract {
     }
 
     /** The terms, 0 in states that no sequence names. */
-    private static Tensor named(FeatureCall call, Tensor terms) {
+    static Tensor named(FeatureCall call, Tensor terms) {
         List<Long> poison = new ArrayList<>();
         for (long i = 0; i < terms.size(); i++) {
             if (Double.isNaN(terms.getFlat(i))) {

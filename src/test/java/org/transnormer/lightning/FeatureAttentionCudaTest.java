@@ -20,7 +20,7 @@ class FeatureAttentionCudaTest {
             OnDevice.wrap(FeatureAttention.class, FeatureAttentionCudaTest::subject);
 
     private static FeatureAttention subject(Gpu gpu, Workspace workspace) {
-        return new FeatureAttentionCuda(new LightningCuda(gpu, workspace), new ActivationCuda(gpu),
+        return new FeatureAttentionCuda(gpu, new LightningCuda(gpu, workspace), new ActivationCuda(gpu),
                 new LrpeCuda(gpu, workspace), new ExactMemory(gpu.stream()));
     }
 

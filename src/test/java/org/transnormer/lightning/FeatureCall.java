@@ -46,6 +46,8 @@ final class FeatureCall implements AutoCloseable {
     final Case shape;
     final TestTensors tensors;
     final Sequences sequences;
+    /** (T, H (2d + dv)): the rows of q, k and v. */
+    final Tensor qkv;
     final Tensor q;
     final Tensor k;
     final Tensor v;
@@ -73,7 +75,7 @@ final class FeatureCall implements AutoCloseable {
             sequences.add(shape.lengths().get(n), shape.start(), (shape.seed() + n) % 4 == 0 ? Sequences.NO_SLOT
                     : count - n);
         }
-        Tensor qkv = tensors.random("qkv", dtype, Values.NORMAL, shape.tokens(), width());
+        qkv = tensors.random("qkv", dtype, Values.NORMAL, shape.tokens(), width());
         q = group("q", qkv, 0, shape.d());
         k = group("k", qkv, shape.heads() * shape.d(), shape.d());
         v = group("v", qkv, 2 * shape.heads() * shape.d(), shape.dv());
