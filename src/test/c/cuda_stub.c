@@ -49,6 +49,7 @@ int cuDevicePrimaryCtxRetain(void **out, int device) { (void) device; *out = (vo
 int cuDevicePrimaryCtxRelease_v2(int device) { (void) device; RESULT; }
 int cuCtxSetCurrent(void *context) { (void) context; RESULT; }
 int cuCtxSynchronize(void) { RESULT; }
+int cuCtxEnablePeerAccess(void *context, unsigned flags) { (void) context; (void) flags; RESULT; }
 int cuMemGetInfo_v2(size_t *free_, size_t *total) { *free_ = free_bytes; *total = 16000000000u; RESULT; }
 int cuMemAlloc_v2(void **out, size_t n) {
     int r = n > free_bytes ? 2 : result(__func__);
@@ -65,10 +66,18 @@ int cuMemcpyDtoHAsync_v2(void *to, const void *from, size_t n, void *s) { (void)
 int cuMemcpyDtoDAsync_v2(void *to, const void *from, size_t n, void *s) { (void) s; memmove(to, from, n); RESULT; }
 int cuMemsetD8Async(void *to, unsigned char x, size_t n, void *s) { (void) s; memset(to, x, n); RESULT; }
 int cuMemsetD32Async(void *to, unsigned x, size_t n, void *s) { (void) s; for (size_t i = 0; i < n; i++) { ((unsigned *) to)[i] = x; } RESULT; }
+struct ipc { char reserved[64]; };
+int cuIpcGetMemHandle(struct ipc *out, void *p) { memcpy(out, &p, sizeof p); RESULT; }
+int cuIpcOpenMemHandle_v2(void **out, struct ipc handle, unsigned flags) { (void) flags; memcpy(out, &handle, sizeof *out); RESULT; }
+int cuIpcCloseMemHandle(void *p) { (void) p; RESULT; }
 int cuStreamCreate(void **out, unsigned flags) { (void) flags; HANDLE(out); }
+int cuStreamCreateWithPriority(void **out, unsigned flags, int priority) { (void) flags; (void) priority; HANDLE(out); }
 int cuStreamDestroy_v2(void *s) { FREE(s); }
 int cuStreamSynchronize(void *s) { (void) s; RESULT; }
+int cuStreamQuery(void *s) { (void) s; RESULT; }
 int cuStreamWaitEvent(void *s, void *e, unsigned flags) { (void) s; (void) e; (void) flags; RESULT; }
+int cuStreamWriteValue32_v2(void *s, unsigned *at, unsigned value, unsigned flags) { (void) s; (void) flags; *at = value; RESULT; }
+int cuStreamWaitValue32_v2(void *s, unsigned *at, unsigned value, unsigned flags) { (void) s; (void) at; (void) value; (void) flags; RESULT; }
 int cuStreamBeginCapture_v2(void *s, int mode) { (void) s; (void) mode; RESULT; }
 int cuStreamEndCapture(void *s, void **out) { (void) s; HANDLE(out); }
 int cuEventCreate(void **out, unsigned flags) { (void) flags; HANDLE(out); }

@@ -4,13 +4,18 @@
 // A stream's work is done as late as possible: when the host waits for it, or another stream that is waited for. With
 // TNL_EMULATED_ORDER=early the streams of a device behind its first do theirs as early as possible, in threads of their own.
 // What is right only by luck about what runs first is wrong in one of the two. TNL_EMULATED_GPUS devices are shown, or one;
-// CUDA_VISIBLE_DEVICES chooses among them.
+// CUDA_VISIBLE_DEVICES chooses among them. Memory that is shown to other processes becomes a file of this one without a name,
+// which they map; a device reaches another one's only where that was asked for. Streams that wait for an event of one that
+// records take part in the recording, and must be waited for before it ends.
 #include "driver.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -18,20 +23,27 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <set>
 #include <thread>
 
 using namespace emulator;
 
 namespace {
 
-constexpr int OUT_OF_MEMORY = 2, INVALID_VALUE = 1, INVALID_DEVICE = 101, NOT_FOUND = 500, CAPTURING = 900;
+constexpr int OUT_OF_MEMORY = 2, INVALID_VALUE = 1, INVALID_DEVICE = 101, NOT_FOUND = 500, NOT_READY = 600,
+              INVALID_CONTEXT = 201, PEER_ACCESS_UNSUPPORTED = 217, PEER_ACCESS_ALREADY_ENABLED = 704,
+              PEER_ACCESS_NOT_ENABLED = 705, CAPTURING = 900, CAPTURE_INVALIDATED = 901, CAPTURE_UNJOINED = 904,
+              CAPTURE_ISOLATION = 905, CAPTURED_EVENT = 907;
 constexpr size_t MEMORY = 8ull << 30;
+constexpr size_t PAGE = 4096;
 constexpr int SHARED_BYTES = 163 << 10;
 
 struct Piece {
   size_t bytes;
   int device;
   bool fresh;
+  /** Of one that others map; else -1. */
+  int file = -1;
 };
 
 /** Never destroyed: threads of streams may be there until the process ends. */
@@ -43,6 +55,10 @@ auto& pieces = *new std::map<uintptr_t, Piece>();
 auto& pinned = *new std::map<uintptr_t, size_t>();
 auto& streams = *new std::vector<Stream*>();
 auto& taken = *new std::map<int, size_t>();
+/** Memory of other processes: by address its bytes, and the device that opened it. */
+auto& opened = *new std::map<uintptr_t, Piece>();
+/** Devices of this process, and others whose memory they reach. */
+auto& reached = *new std::set<std::pair<int, int>>();
 thread_local int current_device;
 
 struct Module {
@@ -148,7 +164,8 @@ int enqueue(void* handle, Work work) {
   auto* stream = static_cast<Stream*>(handle);
   std::lock_guard<std::mutex> lock(mutex);
   if (stream->recording) {
-    stream->recording->push_back(std::move(work));
+    stream->recording->works.push_back(std::move(work));
+    stream->recording->parts[stream].recorded++;
   } else {
     stream->queue.push_back(std::move(work));
     stream->enqueued++;
@@ -219,7 +236,22 @@ void drain(int device) {
 struct Event {
   Stream* stream = nullptr;
   long reached = 0;
+  /** Where it was recorded. */
+  std::shared_ptr<Recording> recording;
 };
+
+/** Whether a device reads and writes memory: its own, or another one's where that was allowed. */
+bool reaches(int device, uintptr_t p) {
+  std::lock_guard<std::mutex> lock(mutex);
+  for (const auto* all : {&pieces, &opened}) {
+    const auto after = all->upper_bound(p);
+    if (after != all->begin() && p < std::prev(after)->first + std::prev(after)->second.bytes) {
+      const int owner = std::prev(after)->second.device;
+      return owner == device || reached.count({device, owner}) != 0;
+    }
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -228,8 +260,18 @@ struct Event {
 API int cuInit(unsigned) { return 0; }
 API int cuDriverGetVersion(int* out) { *out = 13000; return 0; }
 API int cuGetErrorName(int code, const char** out) {
-  *out = code == OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : code == NOT_FOUND ? "CUDA_ERROR_NOT_FOUND"
-         : code == INVALID_DEVICE ? "CUDA_ERROR_INVALID_DEVICE" : "CUDA_ERROR_INVALID_VALUE";
+  switch (code) {
+    case OUT_OF_MEMORY: *out = "CUDA_ERROR_OUT_OF_MEMORY"; break;
+    case NOT_FOUND: *out = "CUDA_ERROR_NOT_FOUND"; break;
+    case INVALID_DEVICE: *out = "CUDA_ERROR_INVALID_DEVICE"; break;
+    case PEER_ACCESS_UNSUPPORTED: *out = "CUDA_ERROR_PEER_ACCESS_UNSUPPORTED"; break;
+    case PEER_ACCESS_NOT_ENABLED: *out = "CUDA_ERROR_PEER_ACCESS_NOT_ENABLED"; break;
+    case CAPTURE_INVALIDATED: *out = "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"; break;
+    case CAPTURE_UNJOINED: *out = "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"; break;
+    case CAPTURE_ISOLATION: *out = "CUDA_ERROR_STREAM_CAPTURE_ISOLATION"; break;
+    case CAPTURED_EVENT: *out = "CUDA_ERROR_CAPTURED_EVENT"; break;
+    default: *out = "CUDA_ERROR_INVALID_VALUE";
+  }
   return 0;
 }
 API int cuGetErrorString(int, const char** out) { *out = "refused by the emulator"; return 0; }
@@ -260,6 +302,19 @@ API int cuDevicePrimaryCtxRetain(void** out, int device) { *out = reinterpret_ca
 API int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
 API int cuCtxSetCurrent(void* context) { current_device = (int)(reinterpret_cast<long>(context) - 16); return 0; }
 API int cuCtxSynchronize() { drain(current_device); return 0; }
+/** Between the first so many devices, where TNL_EMULATED_PEERS says how many. */
+bool can_reach(int device, int other) {
+  const char* peers = getenv("TNL_EMULATED_PEERS");
+  return !peers || (device < atoi(peers) && other < atoi(peers));
+}
+API int cuCtxEnablePeerAccess(void* context, unsigned) {
+  const int other = (int)(reinterpret_cast<long>(context) - 16);
+  if (other == current_device || !can_reach(current_device, other)) {
+    return PEER_ACCESS_UNSUPPORTED;
+  }
+  std::lock_guard<std::mutex> lock(mutex);
+  return reached.insert({current_device, other}).second ? 0 : PEER_ACCESS_ALREADY_ENABLED;
+}
 API int cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
   std::lock_guard<std::mutex> lock(mutex);
   *free_bytes = MEMORY - taken[current_device];
@@ -291,7 +346,85 @@ API int cuMemFree_v2(uintptr_t p) {
   }
   taken[piece->second.device] -= piece->second.bytes;
   munmap(reinterpret_cast<void*>(p), piece->second.bytes);
+  if (piece->second.file >= 0) {
+    close(piece->second.file);
+  }
   pieces.erase(piece);
+  return 0;
+}
+namespace {
+struct Handle {
+  char bytes[64];
+};
+/** What a handle holds. */
+struct Shown {
+  int process, file, device;
+  size_t bytes;
+};
+}  // namespace
+/** The memory is replaced by a file's, at its place; whoever has its handle finds the file among those of this process. */
+API int cuIpcGetMemHandle(Handle* out, uintptr_t p) {
+  drain(current_device);
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto piece = pieces.find(p);
+  if (piece == pieces.end()) {
+    return INVALID_VALUE;
+  }
+  const size_t n = piece->second.bytes;
+  const int file = memfd_create("device memory", MFD_CLOEXEC);
+  const char* from = reinterpret_cast<char*>(p);
+  bool copied = file >= 0 && ftruncate(file, n) == 0;
+  // Pages of zeros stay where no memory is.
+  for (size_t at = 0; copied && at < n; at += PAGE) {
+    const size_t count = std::min(PAGE, n - at);
+    if (std::any_of(from + at, from + at + count, [](char x) { return x != 0; })) {
+      copied = pwrite(file, from + at, count, at) == (ssize_t)count;
+    }
+  }
+  if (!copied) {
+    return OUT_OF_MEMORY;
+  }
+  if (mmap(reinterpret_cast<void*>(p), n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED) {
+    return OUT_OF_MEMORY;
+  }
+  piece->second.file = file;
+  const Shown shown{getpid(), file, piece->second.device, n};
+  memset(out, 0, sizeof *out);
+  memcpy(out, &shown, sizeof shown);
+  return 0;
+}
+/** Of another process only. */
+API int cuIpcOpenMemHandle_v2(uintptr_t* out, Handle handle, unsigned) {
+  Shown shown;
+  memcpy(&shown, &handle, sizeof shown);
+  if (shown.process == getpid()) {
+    return INVALID_CONTEXT;
+  }
+  if (!can_reach(current_device, shown.device)) {
+    return PEER_ACCESS_UNSUPPORTED;
+  }
+  const std::string name = "/proc/" + std::to_string(shown.process) + "/fd/" + std::to_string(shown.file);
+  const int file = open(name.c_str(), O_RDWR | O_CLOEXEC);
+  void* p = file < 0 ? MAP_FAILED : mmap(nullptr, shown.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (file >= 0) {
+    close(file);
+  }
+  if (p == MAP_FAILED) {
+    return INVALID_VALUE;
+  }
+  std::lock_guard<std::mutex> lock(mutex);
+  *out = reinterpret_cast<uintptr_t>(p);
+  opened[*out] = {shown.bytes, current_device, false};
+  return 0;
+}
+API int cuIpcCloseMemHandle(uintptr_t p) {
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto piece = opened.find(p);
+  if (piece == opened.end()) {
+    return INVALID_VALUE;
+  }
+  munmap(reinterpret_cast<void*>(p), piece->second.bytes);
+  opened.erase(piece);
   return 0;
 }
 API int cuMemHostAlloc(void** out, size_t n, unsigned) {
@@ -357,6 +490,7 @@ API int cuStreamCreate(void** out, unsigned) {
   *out = stream;
   return 0;
 }
+API int cuStreamCreateWithPriority(void** out, unsigned flags, int) { return cuStreamCreate(out, flags); }
 /** The stream itself stays: an event may name it. */
 API int cuStreamDestroy_v2(void* handle) {
   auto* stream = static_cast<Stream*>(handle);
@@ -375,21 +509,100 @@ API int cuStreamSynchronize(void* handle) {
   run(stream);
   return 0;
 }
+/** Work goes on by itself when somebody asks for it. */
+API int cuStreamQuery(void* handle) {
+  auto* stream = static_cast<Stream*>(handle);
+  if (stream->recording) {
+    return CAPTURING;
+  }
+  std::lock_guard<std::mutex> lock(mutex);
+  if (stream->done == stream->enqueued) {
+    return 0;
+  }
+  if (!stream->pushed) {
+    stream->pushed = true;
+    std::thread([=] {
+      run(stream);
+      stream->pushed = false;
+    }).detach();
+  }
+  return NOT_READY;
+}
+/** Four bytes that streams of several devices and processes write and wait for. */
+API int cuStreamWriteValue32_v2(void* handle, uintptr_t at, uint32_t value, unsigned) {
+  auto* stream = static_cast<Stream*>(handle);
+  if (at % 4 != 0 || !reaches(stream->device, at)) {
+    return INVALID_VALUE;
+  }
+  return enqueue(handle, [=] { std::atomic_ref(*reinterpret_cast<uint32_t*>(at)).store(value); });
+}
+API int cuStreamWaitValue32_v2(void* handle, uintptr_t at, uint32_t value, unsigned flags) {
+  auto* stream = static_cast<Stream*>(handle);
+  if (at % 4 != 0 || flags != 0 || !reaches(stream->device, at)) {
+    return INVALID_VALUE;
+  }
+  return enqueue(handle, [=] {
+    const std::atomic_ref there(*reinterpret_cast<uint32_t*>(at));
+    for (int turn = 0; (int32_t)(there.load() - value) < 0; turn++) {
+      if (turn < 100) {
+        std::this_thread::yield();
+      } else {
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+      }
+    }
+  });
+}
 API int cuStreamWaitEvent(void* handle, void* event, unsigned) {
+  auto* stream = static_cast<Stream*>(handle);
   const Event reached = *static_cast<Event*>(event);
-  if (reached.stream == nullptr || reached.stream == handle) {
+  if (reached.stream == nullptr) {
+    return 0;
+  }
+  if (reached.recording) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (reached.recording->ended || (stream->recording && stream->recording != reached.recording)) {
+      return CAPTURED_EVENT;
+    }
+    stream->recording = reached.recording;
+    reached.recording->parts[stream];
+    Recording::Part& part = reached.recording->parts[reached.stream];
+    part.awaited = std::max(part.awaited, reached.reached);
+    return 0;
+  }
+  if (stream->recording) {
+    stream->recording->invalid = true;
+    return CAPTURE_ISOLATION;
+  }
+  if (reached.stream == handle) {
     return 0;
   }
   return enqueue(handle, [=] { run(reached.stream, reached.reached); });
 }
 API int cuStreamBeginCapture_v2(void* handle, int) {
-  static_cast<Stream*>(handle)->recording = new std::vector<Work>();
+  auto* stream = static_cast<Stream*>(handle);
+  stream->recording = std::make_shared<Recording>();
+  stream->recording->origin = stream;
+  stream->recording->parts[stream];
   return 0;
 }
 API int cuStreamEndCapture(void* handle, void** out) {
   auto* stream = static_cast<Stream*>(handle);
-  *out = stream->recording;
-  stream->recording = nullptr;
+  std::lock_guard<std::mutex> lock(mutex);
+  const std::shared_ptr<Recording> recording = stream->recording;
+  *out = nullptr;
+  if (!recording || recording->origin != stream) {
+    return INVALID_VALUE;
+  }
+  recording->ended = true;
+  bool joined = true;
+  for (auto& [other, part] : recording->parts) {
+    other->recording = nullptr;
+    joined = joined && (other == stream || part.awaited == part.recorded);
+  }
+  if (recording->invalid || !joined) {
+    return recording->invalid ? CAPTURE_INVALIDATED : CAPTURE_UNJOINED;
+  }
+  *out = new std::vector<Work>(recording->works);
   return 0;
 }
 API int cuEventCreate(void** out, unsigned) { *out = new Event(); return 0; }
@@ -397,7 +610,8 @@ API int cuEventDestroy_v2(void* e) { delete static_cast<Event*>(e); return 0; }
 API int cuEventRecord(void* event, void* handle) {
   auto* stream = static_cast<Stream*>(handle);
   std::lock_guard<std::mutex> lock(mutex);
-  *static_cast<Event*>(event) = {stream, stream->enqueued};
+  *static_cast<Event*>(event) = {
+      stream, stream->recording ? stream->recording->parts[stream].recorded : stream->enqueued, stream->recording};
   return 0;
 }
 API int cuEventSynchronize(void* event) {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -15,14 +17,28 @@ namespace emulator {
 
 using Work = std::function<void()>;
 
+struct Stream;
+
+/** What streams record together, in the order of the calls. */
+struct Recording {
+  Stream* origin;
+  std::vector<Work> works;
+  /** The streams that take part, and of each how much it has recorded, and how much of that others have waited for. */
+  struct Part {
+    long recorded = 0, awaited = 0;
+  };
+  std::map<Stream*, Part> parts;
+  bool invalid = false, ended = false;
+};
+
 /** Work in order. What is enqueued is numbered from 1; done counts what was done of it. */
 struct Stream {
   int device = 0;
   std::deque<Work> queue;
   long enqueued = 0, done = 0;
-  bool busy = false, closed = false;
+  bool busy = false, closed = false, pushed = false;
   /** Null while nothing is recorded. */
-  std::vector<Work>* recording = nullptr;
+  std::shared_ptr<Recording> recording;
 };
 
 /** Puts work behind what a stream has, or into its recording; 0. */

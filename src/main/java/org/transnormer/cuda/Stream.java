@@ -7,8 +7,12 @@ import java.lang.foreign.MemorySegment;
 
 /** A queue of work for the device. Every method but {@link #synchronize} only enqueues. */
 public final class Stream extends Owner {
+    /** Beyond any that a device has; the driver takes the highest that there is. */
+    private static final int HIGHEST_PRIORITY = -1000;
+
     private final Context context;
     private final MemorySegment handle;
+    private boolean capturing;
 
     private Stream(Context context, MemorySegment handle) {
         super(context);
@@ -26,6 +30,17 @@ public final class Stream extends Owner {
         }
     }
 
+    /** The same, whose kernels' blocks go before those of others that wait for a multiprocessor. */
+    public static Stream urgent(Context context) {
+        context.checkOpen();
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment out = arena.allocate(C_POINTER);
+            Driver.check("cuStreamCreateWithPriority", cuStreamCreateWithPriority(out, CU_STREAM_NON_BLOCKING(),
+                    HIGHEST_PRIORITY));
+            return new Stream(context, out.get(C_POINTER, 0));
+        }
+    }
+
     public Context context() {
         return context;
     }
@@ -35,6 +50,15 @@ public final class Stream extends Owner {
         Driver.check("cuStreamSynchronize", cuStreamSynchronize(handle()));
     }
 
+    /** Whether that is so, without waiting. */
+    public boolean isDone() {
+        int status = cuStreamQuery(handle());
+        if (status != CUDA_ERROR_NOT_READY()) {
+            Driver.check("cuStreamQuery", status);
+        }
+        return status == CUDA_SUCCESS();
+    }
+
     public void record(Event event) {
         Driver.check("cuEventRecord", cuEventRecord(event.handle(), handle()));
     }
@@ -42,6 +66,27 @@ public final class Stream extends Owner {
     /** Work enqueued later starts after the event. */
     public void await(Event event) {
         Driver.check("cuStreamWaitEvent", cuStreamWaitEvent(handle(), event.handle(), 0));
+    }
+
+    /**
+     * Writes four bytes when all work enqueued here before is done and can be seen by every GPU of the host.
+     *
+     * @param at of this device, or of another one that it reaches; a multiple of 4
+     */
+    public void write(DevicePtr at, int value) {
+        Driver.check("cuStreamWriteValue32_v2", cuStreamWriteValue32_v2(handle(), at.address(), value,
+                CU_STREAM_WRITE_VALUE_DEFAULT()), at);
+    }
+
+    /**
+     * Work enqueued later starts when four bytes are at least a value, by the sign of their difference in 32 bits: a
+     * counter may wrap.
+     *
+     * @param at as of {@link #write}
+     */
+    public void awaitAtLeast(DevicePtr at, int value) {
+        Driver.check("cuStreamWaitValue32_v2", cuStreamWaitValue32_v2(handle(), at.address(), value,
+                CU_STREAM_WAIT_VALUE_GEQ()), at);
     }
 
     /** Copies all of a host segment to the start of device memory; from pinned memory, the host does not wait. */
@@ -78,6 +123,7 @@ public final class Stream extends Owner {
                 CU_STREAM_CAPTURE_MODE_THREAD_LOCAL()));
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment out = arena.allocate(C_POINTER);
+            capturing = true;
             try {
                 work.run();
             } catch (RuntimeException | Error e) {
@@ -86,10 +132,17 @@ public final class Stream extends Owner {
                     cuGraphDestroy(out.get(C_POINTER, 0));
                 }
                 throw e;
+            } finally {
+                capturing = false;
             }
             Driver.check("cuStreamEndCapture", cuStreamEndCapture(handle(), out));
             return Graph.of(context, out.get(C_POINTER, 0));
         }
+    }
+
+    /** Whether {@link #capture} records now: what is enqueued runs later, and more than once. */
+    public boolean isCapturing() {
+        return capturing;
     }
 
     private static void checkFits(long needed, long there, DevicePtr where) {

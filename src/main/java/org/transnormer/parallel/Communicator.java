@@ -1,5 +1,6 @@
 package org.transnormer.parallel;
 
+import java.util.Optional;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -8,7 +9,7 @@ import org.transnormer.tensor.Tensor;
  *
  * <p>Every rank makes the same calls in the same order, with tensors of the same shape and type, without gaps. The order
  * of a sum is fixed, and every rank gets the same bits: in host memory it is added in the order of the ranks and rounded
- * once to the tensor's type, on GPUs as NCCL does it. There calls only enqueue.
+ * once to the tensor's type, on GPUs as {@link Nccl} does it. There calls only enqueue.
  */
 public sealed interface Communicator
         permits Communicator.Single, Communicator.Planned, InProcess, Nccl, Late, Observed, Relayed {
@@ -81,6 +82,11 @@ public sealed interface Communicator
      * rank calls it.
      */
     Communicator beside();
+
+    /** How large sums of {@link #beside} go, for the user to read, once there is one; empty where there is one way. */
+    default Optional<String> sumsBeside() {
+        return Optional.empty();
+    }
 
     /**
      * Collectives that are called later wait for all computation enqueued so far. Does nothing where both are in one

@@ -1,5 +1,9 @@
 package org.transnormer.parallel;
 
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
@@ -49,6 +53,16 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
         int beside = (int) IntStream.of(layout.readers(), layout.sequence(), layout.tensor())
                 .filter(ranks -> ranks > 1).count();
         return (size > 1 ? 1 : 0) + groups + beside;
+    }
+
+    /** How sums beside the computation go, for the user to read, where there is more than one way. */
+    public Optional<String> sumsBeside() {
+        Map<String, Communicator> groups = new LinkedHashMap<>();
+        groups.put("tensor", tensor);
+        groups.put("data", data);
+        String text = groups.entrySet().stream().flatMap(group -> group.getValue().sumsBeside()
+                .map(way -> group.getKey() + " " + way).stream()).collect(Collectors.joining(", "));
+        return text.isEmpty() ? Optional.empty() : Optional.of("sums beside the computation: " + text);
     }
 
     private static Communicator group(Communicator world, int size, int number) {

@@ -1,5 +1,6 @@
 package org.transnormer.parallel;
 
+import java.util.Optional;
 import java.util.stream.IntStream;
 import org.transnormer.cuda.DeviceMemory;
 import org.transnormer.cuda.DevicePtr;
@@ -34,17 +35,21 @@ public final class Nccl implements Communicator {
     private final Runnable begins;
     /** What a barrier sums. */
     private final Tensor token;
+    /** Null where sums go by NCCL. */
+    private final CopiedSums copies;
+    private Optional<String> sumsBeside = Optional.empty();
 
     /**
      * The token is there before the group is: where ranks are threads of one process, taking device memory may wait for
      * another rank's GPU, and that one for this rank.
      */
-    private Nccl(Gpu gpu, Tensor token, NcclComm comm, Stream stream, Runnable begins) {
+    private Nccl(Gpu gpu, Tensor token, NcclComm comm, Stream stream, Runnable begins, CopiedSums copies) {
         this.gpu = gpu;
         this.token = token;
         this.comm = comm;
         this.stream = stream;
         this.begins = begins;
+        this.copies = copies;
         reached = stream == gpu.stream() ? null : Event.of(gpu.context());
         done = stream == gpu.stream() ? null : IntStream.rangeClosed(0, MOST_UNAWAITED)
                 .mapToObj(_ -> Event.of(gpu.context())).toArray(Event[]::new);
@@ -68,7 +73,8 @@ public final class Nccl implements Communicator {
 
     /** @param begins is run when a collective is called, of this communicator and of those made of it */
     public static Nccl join(Gpu gpu, NcclId id, int rank, int size, Runnable begins) {
-        return new Nccl(gpu, token(gpu), NcclComm.join(gpu.context(), id, rank, size), gpu.stream(), begins);
+        return new Nccl(gpu, token(gpu), NcclComm.join(gpu.context(), id, rank, size), gpu.stream(), begins,
+                null);
     }
 
     @Override
@@ -81,12 +87,17 @@ public final class Nccl implements Communicator {
         return comm.rank();
     }
 
+    /** A sum that is recorded goes by NCCL: what copies wait for are counts, and a recording has those of its making. */
     @Override
     public void allReduceSum(Tensor x) {
         CollectiveArguments.gapless("allReduceSum", x);
         begins.run();
-        DevicePtr at = DevicePtr.of(x);
-        comm.allReduceSum(stream, at, at, x.size(), x.dtype());
+        if (copies != null && copies.takes(x) && !gpu.stream().isCapturing()) {
+            copies.sum(x);
+        } else {
+            DevicePtr at = DevicePtr.of(x);
+            comm.allReduceSum(stream, at, at, x.size(), x.dtype());
+        }
         called();
     }
 
@@ -159,15 +170,30 @@ public final class Nccl implements Communicator {
     @Override
     public Nccl split(int group) {
         stream.synchronize();
-        return new Nccl(gpu, token, comm.split(group), stream, begins);
+        return new Nccl(gpu, token, comm.split(group), stream, begins, null);
+    }
+
+    /** Large sums go by copies between the GPUs where they are of one host and reach each other. */
+    @Override
+    public Nccl beside() {
+        return beside(CopiedSums.Sizes.STANDARD);
+    }
+
+    Nccl beside(CopiedSums.Sizes sizes) {
+        stream.synchronize();
+        // Made first, closed last: the group's work is on it.
+        var beside = Stream.urgent(gpu.context());
+        var made = new CopiedSums(gpu, beside, rank(), size(), sizes);
+        // Returns when all ranks have called it, and so have taken what memory they need.
+        var group = comm.split(0);
+        Optional<String> obstacle = made.connect(group);
+        sumsBeside = Optional.of(obstacle.map(why -> "by NCCL: " + why).orElse("by copies between GPUs"));
+        return new Nccl(gpu, token, group, beside, begins, obstacle.isEmpty() ? made : null);
     }
 
     @Override
-    public Nccl beside() {
-        stream.synchronize();
-        // Made first, closed last: the group's work is on it.
-        var beside = Stream.of(gpu.context());
-        return new Nccl(gpu, token, comm.split(0), beside, begins);
+    public Optional<String> sumsBeside() {
+        return sumsBeside;
     }
 
     @Override
@@ -207,6 +233,9 @@ public final class Nccl implements Communicator {
 
     /** Ends the collectives that wait for a rank that is gone; there can be no others afterwards. */
     public void abort() {
+        if (copies != null) {
+            copies.abort();
+        }
         comm.abort();
     }
 }

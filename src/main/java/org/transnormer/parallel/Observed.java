@@ -140,6 +140,11 @@ public final class Observed implements Communicator {
     }
 
     @Override
+    public Optional<String> sumsBeside() {
+        return real.flatMap(Communicator::sumsBeside);
+    }
+
+    @Override
     public void collectivesAwaitCompute() {
         if (beside) {
             observer.collectivesAwaitCompute(group);

@@ -57,6 +57,11 @@ class NcclTest implements CommunicatorContract {
         });
     }
 
+    /** Of a rank that {@link #run} has joined. */
+    static Gpu gpu(int size, int rank) {
+        return GPUS.get(size)[rank];
+    }
+
     /** Of two numbers there is one order, and of those of a type one rounding. */
     @Override
     public boolean inOrder(int size) {

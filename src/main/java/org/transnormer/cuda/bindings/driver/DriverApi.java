@@ -140,6 +140,15 @@ public class DriverApi extends DriverApi$shared {
     public static int CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES() {
         return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     }
+    private static final int CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED = (int)704L;
+    /**
+     * {@snippet lang=c :
+     * enum <anonymous>.CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED = 704
+     * }
+     */
+    public static int CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED() {
+        return CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED;
+    }
     private static final int CUDA_ERROR_LAUNCH_FAILED = (int)719L;
     /**
      * {@snippet lang=c :
@@ -310,6 +319,33 @@ public class DriverApi extends DriverApi$shared {
      */
     public static int CU_STREAM_CAPTURE_MODE_THREAD_LOCAL() {
         return CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+    }
+    private static final int CU_STREAM_WAIT_VALUE_GEQ = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum <anonymous>.CU_STREAM_WAIT_VALUE_GEQ = 0
+     * }
+     */
+    public static int CU_STREAM_WAIT_VALUE_GEQ() {
+        return CU_STREAM_WAIT_VALUE_GEQ;
+    }
+    private static final int CU_STREAM_WRITE_VALUE_DEFAULT = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum <anonymous>.CU_STREAM_WRITE_VALUE_DEFAULT = 0
+     * }
+     */
+    public static int CU_STREAM_WRITE_VALUE_DEFAULT() {
+        return CU_STREAM_WRITE_VALUE_DEFAULT;
+    }
+    private static final int CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum <anonymous>.CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS = 1
+     * }
+     */
+    public static int CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS() {
+        return CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS;
     }
     private static final int CU_EVENT_DEFAULT = (int)0L;
     /**
@@ -1216,6 +1252,67 @@ public class DriverApi extends DriverApi$shared {
         }
     }
 
+    private static class cuCtxEnablePeerAccess {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            DriverApi.C_INT,
+            DriverApi.C_POINTER,
+            DriverApi.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuCtxEnablePeerAccess");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags)
+     * }
+     */
+    public static FunctionDescriptor cuCtxEnablePeerAccess$descriptor() {
+        return cuCtxEnablePeerAccess.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags)
+     * }
+     */
+    public static MethodHandle cuCtxEnablePeerAccess$handle() {
+        return cuCtxEnablePeerAccess.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags)
+     * }
+     */
+    public static MemorySegment cuCtxEnablePeerAccess$address() {
+        return cuCtxEnablePeerAccess.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags)
+     * }
+     */
+    public static int cuCtxEnablePeerAccess(MemorySegment peerContext, int Flags) {
+        var mh$ = cuCtxEnablePeerAccess.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuCtxEnablePeerAccess", peerContext, Flags);
+            }
+            return (int)mh$.invokeExact(peerContext, Flags);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class cuMemGetInfo_v2 {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             DriverApi.C_INT,
@@ -1835,6 +1932,189 @@ public class DriverApi extends DriverApi$shared {
         }
     }
 
+    private static class cuIpcGetMemHandle {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            DriverApi.C_INT,
+            DriverApi.C_POINTER,
+            DriverApi.C_LONG_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuIpcGetMemHandle");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)
+     * }
+     */
+    public static FunctionDescriptor cuIpcGetMemHandle$descriptor() {
+        return cuIpcGetMemHandle.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)
+     * }
+     */
+    public static MethodHandle cuIpcGetMemHandle$handle() {
+        return cuIpcGetMemHandle.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)
+     * }
+     */
+    public static MemorySegment cuIpcGetMemHandle$address() {
+        return cuIpcGetMemHandle.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuIpcGetMemHandle(CUipcMemHandle *pHandle, CUdeviceptr dptr)
+     * }
+     */
+    public static int cuIpcGetMemHandle(MemorySegment pHandle, long dptr) {
+        var mh$ = cuIpcGetMemHandle.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuIpcGetMemHandle", pHandle, dptr);
+            }
+            return (int)mh$.invokeExact(pHandle, dptr);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cuIpcOpenMemHandle_v2 {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            DriverApi.C_INT,
+            DriverApi.C_POINTER,
+            CUipcMemHandle_st.layout(),
+            DriverApi.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuIpcOpenMemHandle_v2");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle handle, unsigned int Flags)
+     * }
+     */
+    public static FunctionDescriptor cuIpcOpenMemHandle_v2$descriptor() {
+        return cuIpcOpenMemHandle_v2.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle handle, unsigned int Flags)
+     * }
+     */
+    public static MethodHandle cuIpcOpenMemHandle_v2$handle() {
+        return cuIpcOpenMemHandle_v2.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle handle, unsigned int Flags)
+     * }
+     */
+    public static MemorySegment cuIpcOpenMemHandle_v2$address() {
+        return cuIpcOpenMemHandle_v2.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuIpcOpenMemHandle_v2(CUdeviceptr *pdptr, CUipcMemHandle handle, unsigned int Flags)
+     * }
+     */
+    public static int cuIpcOpenMemHandle_v2(MemorySegment pdptr, MemorySegment handle, int Flags) {
+        var mh$ = cuIpcOpenMemHandle_v2.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuIpcOpenMemHandle_v2", pdptr, handle, Flags);
+            }
+            return (int)mh$.invokeExact(pdptr, handle, Flags);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cuIpcCloseMemHandle {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            DriverApi.C_INT,
+            DriverApi.C_LONG_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuIpcCloseMemHandle");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuIpcCloseMemHandle(CUdeviceptr dptr)
+     * }
+     */
+    public static FunctionDescriptor cuIpcCloseMemHandle$descriptor() {
+        return cuIpcCloseMemHandle.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuIpcCloseMemHandle(CUdeviceptr dptr)
+     * }
+     */
+    public static MethodHandle cuIpcCloseMemHandle$handle() {
+        return cuIpcCloseMemHandle.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuIpcCloseMemHandle(CUdeviceptr dptr)
+     * }
+     */
+    public static MemorySegment cuIpcCloseMemHandle$address() {
+        return cuIpcCloseMemHandle.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuIpcCloseMemHandle(CUdeviceptr dptr)
+     * }
+     */
+    public static int cuIpcCloseMemHandle(long dptr) {
+        var mh$ = cuIpcCloseMemHandle.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuIpcCloseMemHandle", dptr);
+            }
+            return (int)mh$.invokeExact(dptr);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class cuStreamCreate {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             DriverApi.C_INT,
@@ -1889,6 +2169,68 @@ public class DriverApi extends DriverApi$shared {
                 traceDowncall("cuStreamCreate", phStream, Flags);
             }
             return (int)mh$.invokeExact(phStream, Flags);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cuStreamCreateWithPriority {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            DriverApi.C_INT,
+            DriverApi.C_POINTER,
+            DriverApi.C_INT,
+            DriverApi.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuStreamCreateWithPriority");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
+     * }
+     */
+    public static FunctionDescriptor cuStreamCreateWithPriority$descriptor() {
+        return cuStreamCreateWithPriority.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
+     * }
+     */
+    public static MethodHandle cuStreamCreateWithPriority$handle() {
+        return cuStreamCreateWithPriority.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
+     * }
+     */
+    public static MemorySegment cuStreamCreateWithPriority$address() {
+        return cuStreamCreateWithPriority.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority)
+     * }
+     */
+    public static int cuStreamCreateWithPriority(MemorySegment phStream, int flags, int priority) {
+        var mh$ = cuStreamCreateWithPriority.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuStreamCreateWithPriority", phStream, flags, priority);
+            }
+            return (int)mh$.invokeExact(phStream, flags, priority);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
@@ -2016,6 +2358,66 @@ public class DriverApi extends DriverApi$shared {
         }
     }
 
+    private static class cuStreamQuery {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            DriverApi.C_INT,
+            DriverApi.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuStreamQuery");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuStreamQuery(CUstream hStream)
+     * }
+     */
+    public static FunctionDescriptor cuStreamQuery$descriptor() {
+        return cuStreamQuery.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuStreamQuery(CUstream hStream)
+     * }
+     */
+    public static MethodHandle cuStreamQuery$handle() {
+        return cuStreamQuery.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuStreamQuery(CUstream hStream)
+     * }
+     */
+    public static MemorySegment cuStreamQuery$address() {
+        return cuStreamQuery.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuStreamQuery(CUstream hStream)
+     * }
+     */
+    public static int cuStreamQuery(MemorySegment hStream) {
+        var mh$ = cuStreamQuery.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuStreamQuery", hStream);
+            }
+            return (int)mh$.invokeExact(hStream);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class cuStreamWaitEvent {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             DriverApi.C_INT,
@@ -2071,6 +2473,132 @@ public class DriverApi extends DriverApi$shared {
                 traceDowncall("cuStreamWaitEvent", hStream, hEvent, Flags);
             }
             return (int)mh$.invokeExact(hStream, hEvent, Flags);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cuStreamWriteValue32_v2 {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            DriverApi.C_INT,
+            DriverApi.C_POINTER,
+            DriverApi.C_LONG_LONG,
+            DriverApi.C_INT,
+            DriverApi.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuStreamWriteValue32_v2");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+     * }
+     */
+    public static FunctionDescriptor cuStreamWriteValue32_v2$descriptor() {
+        return cuStreamWriteValue32_v2.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+     * }
+     */
+    public static MethodHandle cuStreamWriteValue32_v2$handle() {
+        return cuStreamWriteValue32_v2.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+     * }
+     */
+    public static MemorySegment cuStreamWriteValue32_v2$address() {
+        return cuStreamWriteValue32_v2.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuStreamWriteValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+     * }
+     */
+    public static int cuStreamWriteValue32_v2(MemorySegment stream, long addr, int value, int flags) {
+        var mh$ = cuStreamWriteValue32_v2.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuStreamWriteValue32_v2", stream, addr, value, flags);
+            }
+            return (int)mh$.invokeExact(stream, addr, value, flags);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class cuStreamWaitValue32_v2 {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            DriverApi.C_INT,
+            DriverApi.C_POINTER,
+            DriverApi.C_LONG_LONG,
+            DriverApi.C_INT,
+            DriverApi.C_INT
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("cuStreamWaitValue32_v2");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * CUresult cuStreamWaitValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+     * }
+     */
+    public static FunctionDescriptor cuStreamWaitValue32_v2$descriptor() {
+        return cuStreamWaitValue32_v2.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * CUresult cuStreamWaitValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+     * }
+     */
+    public static MethodHandle cuStreamWaitValue32_v2$handle() {
+        return cuStreamWaitValue32_v2.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * CUresult cuStreamWaitValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+     * }
+     */
+    public static MemorySegment cuStreamWaitValue32_v2$address() {
+        return cuStreamWaitValue32_v2.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * CUresult cuStreamWaitValue32_v2(CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags)
+     * }
+     */
+    public static int cuStreamWaitValue32_v2(MemorySegment stream, long addr, int value, int flags) {
+        var mh$ = cuStreamWaitValue32_v2.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("cuStreamWaitValue32_v2", stream, addr, value, flags);
+            }
+            return (int)mh$.invokeExact(stream, addr, value, flags);
         } catch (Error | RuntimeException ex) {
            throw ex;
         } catch (Throwable ex$) {
