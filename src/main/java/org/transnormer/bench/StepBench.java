@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.OptionalDouble;
 import java.util.TreeMap;
 import org.transnormer.adamw.AdamW;
@@ -93,9 +94,10 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
      * @param deviceBytes taken of this rank's device, 0 without one
      * @param peakFlops of the device by its data sheet, if it is known
      * @param untilFirst seconds from the start of this Java machine to the end of the first step
+     * @param sumsBeside how ranks sum beside the computation, where there is more than one way
      */
     public record Result(Timing step, double allocated, MemoryPlan plan, long deviceBytes, OptionalDouble peakFlops,
-            double untilFirst) {
+            double untilFirst, Optional<String> sumsBeside) {
     }
 
     /**
@@ -158,13 +160,14 @@ public record StepBench(ModelConfig config, int rows, long length, Recompute rec
     /** Times steps. All ranks call it. */
     public Result run(BackendKind kind, Precision precision, int threads, double seconds, Ranks ranks) {
         try (Backend backend = kind.open(precision, threads, plan(kind, precision, threads, ranks.rank()))) {
-            Trainer trainer = trainer(backend, ranks.mesh(layout, backend));
+            Mesh mesh = ranks.mesh(layout, backend);
+            Trainer trainer = trainer(backend, mesh);
             trainer.next();
             double untilFirst = ManagementFactory.getRuntimeMXBean().getUptime() / 1e3;
             Timing timing = Timing.of(seconds, trainer::next, ranks::agreed);
             double allocated = HeapAllocation.bytesPerCall(Math.clamp(timing.rounds(), 1, 20), trainer::next);
             return new Result(timing, allocated, backend.memory().plan(), backend.deviceBytes(),
-                    backend.peakFlops(), untilFirst);
+                    backend.peakFlops(), untilFirst, mesh.sumsBeside());
         }
     }
 

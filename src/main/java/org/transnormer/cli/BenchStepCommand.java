@@ -97,6 +97,7 @@ final class BenchStepCommand implements Callable<Integer> {
             report.set("layout", bench.layout()).set("sharding", layout.mode().label());
         }
         StepBench.Result result = bench.run(kind, precision, threads, options.seconds(), ranks(job));
+        result.sumsBeside().ifPresent(how -> report.set("sums beside the computation", how));
         double peak = ProcessMemory.peak().orElse(0);
         time(report, result.step());
         report.figure("s from start to the first step", "%.2f", result.untilFirst());

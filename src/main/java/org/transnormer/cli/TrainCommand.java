@@ -240,9 +240,6 @@ final class TrainCommand implements Callable<Integer> {
         PrintWriter out = spec.commandLine().getOut();
         try (Backend backend = backendOptions.open(report.plan())) {
             printPlan(settings, config, data, backendOptions.describe(backend), report, out);
-            if (job.size() > 1) {
-                out.printf("ranks: %d, %s, sharding %s%n", job.size(), layout.of(job), layout.mode().label());
-            }
             backend.peakFlops()
                     .ifPresent(peak -> out.printf("MFU: of %.1f TFLOP/s by the data sheet, %.3g GFLOP a token%n",
                             peak / 1e12, config.trainingFlops() / 1e9));
@@ -252,6 +249,10 @@ final class TrainCommand implements Callable<Integer> {
             Mesh mesh = RankOptions.mesh(job, layout.of(job), backend);
             TrainingRun run = new TrainingRun(backend, mesh, layout.mode(), config, settings, data.train(),
                     data.heldOut(), planned.recompute());
+            if (job.size() > 1) {
+                out.printf("ranks: %d, %s, sharding %s%s%n", job.size(), layout.of(job), layout.mode().label(),
+                        mesh.sumsBeside().map(how -> "; sums beside the computation: " + how).orElse(""));
+            }
             RunFolder folder = earlier == null ? begin(job, run, description)
                     : goOn(job, run, earlier, description);
             out.printf("run folder: %s%s%n", folder.path(), earlier == null ? ""

@@ -1,9 +1,8 @@
 package org.transnormer.parallel;
 
-import java.util.LinkedHashMap;
-import java.util.Map;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
-import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 
 /**
@@ -55,14 +54,12 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
         return (size > 1 ? 1 : 0) + groups + beside;
     }
 
-    /** How sums beside the computation go, for the user to read, where there is more than one way. */
+    /** How large sums beside the computation go in each group, for the user to read, where there is more than one way. */
     public Optional<String> sumsBeside() {
-        Map<String, Communicator> groups = new LinkedHashMap<>();
-        groups.put("tensor", tensor);
-        groups.put("data", data);
-        String text = groups.entrySet().stream().flatMap(group -> group.getValue().sumsBeside()
-                .map(way -> group.getKey() + " " + way).stream()).collect(Collectors.joining(", "));
-        return text.isEmpty() ? Optional.empty() : Optional.of("sums beside the computation: " + text);
+        List<String> ways = new ArrayList<>();
+        tensor.sumsBeside().ifPresent(way -> ways.add("tensor " + way));
+        data.sumsBeside().ifPresent(way -> ways.add("data " + way));
+        return ways.isEmpty() ? Optional.empty() : Optional.of(String.join(", ", ways));
     }
 
     private static Communicator group(Communicator world, int size, int number) {

@@ -48,6 +48,8 @@ class SeveralGpusTest {
                     MetricsLog.HELD_OUT_LOSS);
         }
         Path other = train("other", 2, " --gpus 2 --tp 2");
+        assertThat(job.said(started - 1)).containsPattern(
+                "ranks: 2, .*; sums beside the computation: tensor by (copies between GPUs|NCCL: )");
         tnl("train --steps 4 --gpus 2 --sharding full --resume " + other);
         assertSameCurves(other, one, MetricsLog.LOSS, MetricsLog.GRADIENT_NORM, "tokens");
         assertThat(Files.size(other.resolve("model/model.safetensors")))

@@ -64,11 +64,13 @@ class CudaEmulatorTest {
     private static final List<String> SEVERAL = List.of(
             "org.transnormer.bench.CollectivesBenchTest",
             "org.transnormer.cli.SeveralGpusTest",
+            "org.transnormer.parallel.CopiedSumsTest",
             "org.transnormer.parallel.NcclProcessesTest",
             "org.transnormer.parallel.NcclTest",
             "org.transnormer.train.ParallelCudaTest");
     /** Of these the ones with more than one stream each. */
     private static final List<String> STREAMS = List.of(
+            "org.transnormer.parallel.CopiedSumsTest",
             "org.transnormer.parallel.NcclTest",
             "org.transnormer.train.ParallelCudaTest");
 

@@ -78,8 +78,9 @@ class CopiedSumsTest {
     @Provide
     Arbitrary<Case> cases() {
         int turn = (int) SIZES.turn();
-        Arbitrary<Integer> bytes = Arbitraries.of(4, 12, 16, 20, 60, 64, 68, 16 * 5, 16 * 7 + 4, 256, 3 * 256 - 16, 3 * 256,
-                3 * 256 + 8, turn - 16, turn, turn + 4, turn + 1024, 2 * turn + 12, 3 * turn + 2000);
+        Arbitrary<Integer> bytes =
+                Arbitraries.of(4, 12, 16, 20, 60, 64, 68, 16 * 5, 16 * 7 + 4, 256, 3 * 256 - 16, 3 * 256,
+                        3 * 256 + 8, turn - 16, turn, turn + 4, turn + 1024, 2 * turn + 12, 3 * turn + 2000);
         Arbitrary<Sum> sums = Combinators.combine(Arbitraries.of(DType.F32, DType.BF16), Arbitraries.of(0, 0, 1, 3, 8),
                 bytes).as(Sum::new);
         return Combinators.combine(Arbitraries.of(NCCL.sizes()), sums.list().ofMinSize(1).ofMaxSize(8),

@@ -1,6 +1,7 @@
 package org.transnormer.parallel;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -16,6 +17,7 @@ import net.jqwik.api.Tag;
 import org.transnormer.EnvironmentException;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.cuda.NcclId;
+import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.testing.GpuRanks;
 import org.transnormer.testing.Place;
@@ -29,7 +31,12 @@ class NcclProcessesTest {
 
     /** What a rank does behind an all-reduce. */
     private enum Then {
-        END, DIE_IN_RANK_1, ABORT_IN_RANK_0, TAKE_THE_SAME_GPU
+        END, DIE_IN_RANK_1, ABORT_IN_RANK_0, TAKE_THE_SAME_GPU, SUM_BESIDE, SUM_BESIDE_AND_DIE_IN_RANK_1,
+        SUM_BESIDE_AND_ABORT_IN_RANK_0;
+
+        boolean sumsBeside() {
+            return ordinal() >= SUM_BESIDE.ordinal();
+        }
     }
 
     private record Rank(Process process, Path output) {
@@ -64,13 +71,40 @@ class NcclProcessesTest {
                 "ncclCommInitRank(rank ", "ncclInvalidUsage (5)", "every rank needs a GPU of its own"));
     }
 
-    private static List<String> outputs(Then then) throws IOException, InterruptedException {
+    @Example
+    void processesSumByCopies() throws IOException, InterruptedException {
+        assertThat(outputs(Then.SUM_BESIDE)).allSatisfy(output -> assertThat(output)
+                .contains("sums by copies between GPUs", "beside 24.0", "closed"));
+    }
+
+    /** The emulator can keep GPUs from reaching each other. */
+    @Example
+    void processesThatDoNotReachEachOtherSumByNccl() throws IOException, InterruptedException {
+        assumeTrue(System.getenv("TNL_EMULATED_GPUS") != null);
+        assertThat(outputs(Then.SUM_BESIDE, "TNL_EMULATED_PEERS", "1")).allSatisfy(output -> assertThat(output)
+                .contains("sums by NCCL: rank 1 cannot reach the memory of rank 0, status 217 of the driver",
+                        "beside 24.0", "closed"));
+    }
+
+    @Example
+    void aRankThatDiedIsNotWaitedForAtTheEnd() throws IOException, InterruptedException {
+        assertThat(outputs(Then.SUM_BESIDE_AND_DIE_IN_RANK_1).getFirst()).contains("beside 24.0", "closed");
+    }
+
+    @Example
+    void anAbortEndsASumByCopies() throws IOException, InterruptedException {
+        assertThat(outputs(Then.SUM_BESIDE_AND_ABORT_IN_RANK_0)).allSatisfy(output -> assertThat(output)
+                .contains("beside 24.0", "closed"));
+    }
+
+    /** @param environment name and value of a variable, if there is one */
+    private static List<String> outputs(Then then, String... environment) throws IOException, InterruptedException {
         GpuRanks.require(2);
         Path folder = Files.createTempDirectory("ranks");
         try {
             List<Rank> ranks = new ArrayList<>();
             for (int rank = 0; rank < 2; rank++) {
-                ranks.add(start(folder, rank, then));
+                ranks.add(start(folder, rank, then, environment));
             }
             List<String> outputs = new ArrayList<>();
             for (Rank rank : ranks) {
@@ -87,7 +121,7 @@ class NcclProcessesTest {
         }
     }
 
-    private static Rank start(Path folder, int rank, Then then) throws IOException {
+    private static Rank start(Path folder, int rank, Then then, String... environment) throws IOException {
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(), "-XX:TieredStopAtLevel=1",
                 "-XX:+UseSerialGC", "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-cp",
@@ -100,8 +134,12 @@ class NcclProcessesTest {
         command.addAll(List.of(NcclProcessesTest.class.getName(), folder.toString(), Integer.toString(rank),
                 then.name()));
         Path output = folder.resolve("output" + rank);
-        return new Rank(new ProcessBuilder(command).redirectErrorStream(true).redirectOutput(output.toFile()).start(),
-                output);
+        ProcessBuilder process = new ProcessBuilder(command).redirectErrorStream(true)
+                .redirectOutput(output.toFile());
+        if (environment.length > 0) {
+            process.environment().put(environment[0], environment[1]);
+        }
+        return new Rank(process.start(), output);
     }
 
     /** A rank: the folder where the id is, its number, what it does. */
@@ -118,10 +156,49 @@ class NcclProcessesTest {
             }
             System.out.println("sum " + x.get(0));
             System.out.flush();
-            go(ranks, place, x, rank, then);
+            if (then.sumsBeside()) {
+                sumBeside(ranks, place, rank, then);
+            } else {
+                go(ranks, place, x, rank, then);
+            }
         } catch (EnvironmentException | IllegalStateException e) {
             System.out.println(e.getMessage());
         }
+        System.out.println("closed");
+    }
+
+    private static void sumBeside(Nccl ranks, Place place, int rank, Then then) {
+        Nccl beside = ranks.beside();
+        System.out.println("sums " + ranks.sumsBeside().orElseThrow());
+        try (TestTensors tensors = new TestTensors(0)) {
+            Tensor x = tensors.zeros("x", DType.BF16, 3 << 20);
+            x.fill(rank + 1);
+            place.use(x, at -> sum(beside, at, 4));
+            System.out.println("beside " + x.get(x.size() - 1));
+            System.out.flush();
+            if (rank == 1 && then == Then.SUM_BESIDE_AND_DIE_IN_RANK_1) {
+                Runtime.getRuntime().halt(7);
+            }
+            if (then == Then.SUM_BESIDE_AND_ABORT_IN_RANK_0) {
+                if (rank == 0) {
+                    Thread.ofPlatform().daemon().start(() -> {
+                        sleep(Duration.ofSeconds(1));
+                        beside.abort();
+                    });
+                    place.use(x, at -> sum(beside, at, 1));
+                } else {
+                    sleep(Duration.ofSeconds(4));
+                }
+            }
+        }
+    }
+
+    private static void sum(Nccl beside, Tensor x, int times) {
+        beside.collectivesAwaitCompute();
+        for (int i = 0; i < times; i++) {
+            beside.allReduceSum(x);
+        }
+        beside.computeAwaitsCollectives();
     }
 
     private static void go(Nccl ranks, Place place, Tensor x, int rank, Then then) {
