@@ -19,8 +19,8 @@ import org.transnormer.srmsnorm.SrmsNormScalar;
 import org.transnormer.tensor.Memory;
 
 /**
- * The executable spec: every component in plain loops and double arithmetic, on tensors of any type. One thread, no
- * scratch memory.
+ * The executable spec: every component in plain loops and double arithmetic, on tensors of any type. No scratch memory;
+ * one thread, but for products, whose sums are shared out.
  */
 public final class ScalarBackend implements HostBackend {
     private final Precision precision;
@@ -47,7 +47,7 @@ public final class ScalarBackend implements HostBackend {
 
     @Override
     public String describe() {
-        return "scalar (the executable spec, 1 thread), " + precision.describe();
+        return "scalar (the executable spec), " + precision.describe();
     }
 
     @Override

@@ -7,11 +7,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
+import org.transnormer.EnvironmentException;
 import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.ReleasedConfig;
 import org.transnormer.tensor.DType;
+import org.transnormer.tensor.HostMemory;
 import org.transnormer.verify.GoldenCase;
 import org.transnormer.verify.GoldenVerifier;
 import org.transnormer.verify.GoldenVerifier.Outcome;
@@ -28,6 +30,8 @@ import picocli.CommandLine.Spec;
         description = "Compare every tensor of a run with golden files of the official code.")
 final class VerifyCommand implements Callable<Integer> {
     private static final int SEQUENCES = 2;
+
+    private final long start = System.nanoTime();
 
     @Spec
     private CommandSpec spec;
@@ -81,6 +85,7 @@ final class VerifyCommand implements Callable<Integer> {
             throw new IllegalArgumentException("--tokens must be 2 or more, not " + tokens);
         }
         ModelConfig config = BenchOptions.config(parity, false);
+        checkMemory(GoldenVerifier.bytes(config, SEQUENCES, tokens, kind, precision));
         Path made = Files.createTempFile("parity", ".safetensors");
         try {
             tell("%,d made parameters, and what the spec in f64 makes of them".formatted(config.parameterCount()));
@@ -92,11 +97,22 @@ final class VerifyCommand implements Callable<Integer> {
         }
     }
 
+    /** Refuses what cannot work before anything is taken: the system would end the process without a word. */
+    private void checkMemory(long needed) {
+        long there = HostMemory.machineBytes();
+        if (needed > there) {
+            throw new EnvironmentException(
+                    "--parity %s with --tokens %d needs up to %,d MiB of memory, the machine has %,d"
+                            .formatted(parity, tokens, needed >> 20, there >> 20),
+                    "choose a smaller preset, or fewer tokens");
+        }
+    }
+
     /** Of files, which are small, nothing is told: the report is there at once. */
     private void tell(String begins) {
         if (parity != null) {
             PrintWriter err = spec.commandLine().getErr();
-            err.println("parity: " + begins);
+            err.println("parity: %d s: %s".formatted((System.nanoTime() - start) / 1_000_000_000, begins));
             err.flush();
         }
     }

@@ -45,19 +45,20 @@ public final class EmbeddingScalar implements Embedding {
     @Override
     public void backwardPart(Tensor ids, long first, Tensor dy, double scale, int padding, Tensor dtable) {
         EmbeddingArguments.backward(ids, dy, dtable);
-        double[] sum = new double[Math.toIntExact(dtable.dim(0))];
-        for (long j = 0; j < dtable.dim(1); j++) {
-            for (int i = 0; i < sum.length; i++) {
-                sum[i] = dtable.get(i, j);
+        double[] sum = new double[Math.toIntExact(dtable.dim(1))];
+        for (long i = 0; i < dtable.dim(0); i++) {
+            for (int j = 0; j < sum.length; j++) {
+                sum[j] = dtable.get(i, j);
             }
             for (long t = 0; t < ids.dim(0); t++) {
-                long i = ids.getInt(t) - first;
-                if (ids.getInt(t) != padding && i >= 0 && i < sum.length) {
-                    sum[(int) i] += scale * dy.get(t, j);
+                if (ids.getInt(t) != padding && ids.getInt(t) - first == i) {
+                    for (int j = 0; j < sum.length; j++) {
+                        sum[j] += scale * dy.get(t, j);
+                    }
                 }
             }
-            for (int i = 0; i < sum.length; i++) {
-                dtable.set(i, j, sum[i]);
+            for (int j = 0; j < sum.length; j++) {
+                dtable.set(i, j, sum[j]);
             }
         }
     }

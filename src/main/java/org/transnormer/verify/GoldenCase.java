@@ -141,8 +141,8 @@ public final class GoldenCase implements AutoCloseable {
         return List.copyOf(notes);
     }
 
-    /** A tensor's values in F64. */
-    Tensor value(String name) {
+    /** A tensor's values in F64, read when they are first asked for. */
+    synchronized Tensor value(String name) {
         return values.computeIfAbsent(name, n -> files.read(n, memory, DType.F64));
     }
 

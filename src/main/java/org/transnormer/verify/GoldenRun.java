@@ -6,10 +6,12 @@ import java.util.LinkedHashSet;
 import java.util.Map;
 import java.util.Set;
 import java.util.function.Function;
+import java.util.function.Predicate;
 import org.transnormer.activation.ActivationFunction;
 import org.transnormer.backend.Backend;
 import org.transnormer.backend.CudaBackend;
 import org.transnormer.backend.Precision;
+import org.transnormer.backend.ScalarBackend;
 import org.transnormer.decay.DecaySchedule;
 import org.transnormer.decay.DecayTemperature;
 import org.transnormer.inference.RobustInference;
@@ -26,6 +28,8 @@ import org.transnormer.parallel.Communicator;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.MemoryKind;
+import org.transnormer.tensor.MemoryPlan;
+import org.transnormer.tensor.PlanMemory;
 import org.transnormer.tensor.Tensor;
 import org.transnormer.tensor.Trace;
 
@@ -50,7 +54,7 @@ final class GoldenRun implements AutoCloseable {
     private final boolean composedOnly;
 
     /**
-     * Runs everything.
+     * Makes a model of the case on a backend and fills it.
      *
      * @param backend not yet committed; closed with the run
      * @param values the parameters by name, and the input of the activation functions: rounded once to the types that
@@ -77,13 +81,56 @@ final class GoldenRun implements AutoCloseable {
             for (Parameter p : weights.parameters()) {
                 p.exported(p.group().value()).copyFrom(values.apply(p.name()));
             }
-            run();
             complete = true;
         } finally {
             if (!complete) {
                 close();
             }
         }
+    }
+
+    /** Computes everything; closes this if that fails. Runs of the spec may do so at the same time. */
+    GoldenRun run() {
+        boolean complete = false;
+        try {
+            slopes();
+            functions();
+            Batch batch = batch(null);
+            forward(batch, true);
+            if (!composedOnly) {
+                forward(batch, false);
+            }
+            backward(batch);
+            infer();
+            if (golden.mask() != null) {
+                padded();
+            }
+            complete = true;
+            return this;
+        } finally {
+            if (!complete) {
+                close();
+            }
+        }
+    }
+
+    /** What the model of a run takes in F64, whose like the constructor makes. */
+    static long modelBytes(ModelConfig config, int sequences, int tokens) {
+        try (Backend plan = new ScalarBackend(Precision.F64, new PlanMemory())) {
+            long all = (long) sequences * tokens;
+            Weights weights = new Weights(config, plan.precision(), plan.memory(), true);
+            new TransNormer(plan, Communicator.single(), config, weights, Mode.TRAINING, all);
+            TransNormer used = new TransNormer(plan, Communicator.single(), config, weights, Mode.INFERENCE, all);
+            new RobustInference(plan, used, sequences);
+            plan.commit();
+            return plan.memory().plan().total();
+        }
+    }
+
+    /** Tensors of a golden file in F64. */
+    static long layoutBytes(ModelConfig config, int sequences, int tokens, Predicate<GoldenLayout.Part> parts) {
+        return new GoldenLayout(config, sequences, tokens).items().stream().filter(item -> parts.test(item.part()))
+                .mapToLong(item -> MemoryPlan.paddedBytes(1, DType.F64, item.shape().toArray())).sum();
     }
 
     Precision precision() {
@@ -117,21 +164,6 @@ final class GoldenRun implements AutoCloseable {
         }
         Parameter p = weights.parameter(name);
         return p.exported(p.group().value());
-    }
-
-    private void run() {
-        slopes();
-        functions();
-        Batch batch = batch(null);
-        forward(batch, true);
-        if (!composedOnly) {
-            forward(batch, false);
-        }
-        backward(batch);
-        infer();
-        if (golden.mask() != null) {
-            padded();
-        }
     }
 
     @Override

@@ -99,8 +99,10 @@ sealed interface GoldenTolerance {
             LongToDoubleFunction fixed = F32.allowed(name, want);
             long row = want.rank() == 0 ? 1 : want.dim(want.rank() - 1);
             double all = noise(name);
-            double[] rows = LongStream.range(0, row == 0 ? 0 : want.size() / row)
-                    .mapToDouble(r -> most() * Math.max(all, peak(name, r * row, (r + 1) * row))).toArray();
+            double[] rows = peaks(name, row);
+            for (int r = 0; r < rows.length; r++) {
+                rows[r] = most() * Math.max(all, rows[r]);
+            }
             return i -> Math.max(fixed.applyAsDouble(i), rows[(int) (i / row)]);
         }
 
@@ -112,15 +114,22 @@ sealed interface GoldenTolerance {
 
         /** RMS of the errors of a tensor, of the run where it is largest. */
         private double noise(String name) {
-            return scattered.stream().mapToDouble(run -> GoldenTolerance.rms(run.output(name).size(),
-                    i -> run.output(name).getFlat(i) - spec.output(name).getFlat(i))).max().orElseThrow();
+            return errors(name).mapToDouble(Errors::rms).max().orElseThrow();
         }
 
-        /** Largest error of some elements, of all runs. */
-        private double peak(String name, long from, long to) {
-            return scattered.stream().mapToDouble(run -> LongStream.range(from, to).mapToDouble(
-                    i -> finite(Math.abs(run.output(name).getFlat(i) - spec.output(name).getFlat(i)))).max().orElse(0))
-                    .max().orElseThrow();
+        /** Largest error of each row, of all runs. */
+        private double[] peaks(String name, long row) {
+            double[] peaks = new double[row == 0 ? 0 : Math.toIntExact(spec.output(name).size() / row)];
+            errors(name).forEach(errors -> {
+                for (int r = 0; r < peaks.length; r++) {
+                    peaks[r] = Math.max(peaks[r], errors.largest(r * row, (r + 1) * row));
+                }
+            });
+            return peaks;
+        }
+
+        private Stream<Errors> errors(String name) {
+            return scattered.stream().map(run -> new Errors(run.output(name), spec.output(name)));
         }
     }
 
@@ -134,21 +143,17 @@ sealed interface GoldenTolerance {
     record BesideSpec(GoldenRun rounded, List<GoldenRun> scattered) implements GoldenTolerance {
         @Override
         public LongToDoubleFunction allowed(String name, Tensor want) {
-            double worst = Stream.concat(Stream.of(rounded), scattered.stream()).mapToDouble(run -> LongStream
-                    .range(0, want.size())
-                    .mapToDouble(i -> finite(Math.abs(run.output(name).getFlat(i) - want.getFlat(i))))
-                    .max().orElse(0)).max().orElseThrow();
+            double worst = Stream.concat(Stream.of(rounded), scattered.stream())
+                    .mapToDouble(run -> new Errors(run.output(name), want).largest(0, want.size())).max()
+                    .orElseThrow();
             return _ -> 2 * worst;
         }
 
         @Override
         public double rms(String name, Tensor want, double allowed) {
-            double worst = scattered.stream().mapToDouble(run -> errors(run, name, want)).max().orElse(0);
-            return allowed > 0 ? Math.max(BESIDE * errors(rounded, name, want), worst) / allowed : 1;
-        }
-
-        private static double errors(GoldenRun run, String name, Tensor want) {
-            return GoldenTolerance.rms(want.size(), i -> run.output(name).getFlat(i) - want.getFlat(i));
+            double worst =
+                    scattered.stream().mapToDouble(run -> new Errors(run.output(name), want).rms()).max().orElse(0);
+            return allowed > 0 ? Math.max(BESIDE * new Errors(rounded.output(name), want).rms(), worst) / allowed : 1;
         }
     }
 

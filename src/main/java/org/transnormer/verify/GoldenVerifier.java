@@ -7,12 +7,10 @@ import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
 import org.transnormer.backend.Backend;
+import org.transnormer.backend.BackendKind;
 import org.transnormer.backend.Precision;
-import org.transnormer.backend.ScalarBackend;
-import org.transnormer.random.Purpose;
-import org.transnormer.random.RandomStream;
+import org.transnormer.model.ModelConfig;
 import org.transnormer.tensor.DType;
-import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Tensor;
 
 /**
@@ -54,9 +52,6 @@ public final class GoldenVerifier {
         }
     }
 
-    /** Runs with randomly rounded tensors that tell how far rounding carries. */
-    private static final int SCATTERED = 4;
-
     private GoldenVerifier() {
     }
 
@@ -80,27 +75,35 @@ public final class GoldenVerifier {
     public static Outcome verify(GoldenCase golden, Supplier<Backend> newBackend, boolean composedOnly,
             Consumer<String> progress) {
         progress.accept("the run that is verified");
-        try (GoldenRun run = new GoldenRun(newBackend.get(), golden, golden::value, composedOnly)) {
+        try (GoldenRun run = new GoldenRun(newBackend.get(), golden, golden::value, composedOnly).run();
+                SpecRuns specs = new SpecRuns(golden, run, composedOnly, progress)) {
             Precision precision = run.precision();
             if (precision.activations() == DType.F64) {
                 return compare(golden, run, "the file", golden::value, GoldenTolerance.F64);
             }
             if (precision.activations() == DType.F32) {
-                return inFloat(golden, run, composedOnly, progress);
+                return inFloat(golden, run, specs, progress);
             }
-            if (!run.roundsWhereTheSpecDoes() && golden.plainBf16() != null) {
-                return besidePyTorch(golden, run);
+            if (!run.roundsWhereTheSpecDoes()) {
+                return golden.plainBf16() != null ? besidePyTorch(golden, run)
+                        : besideSpec(golden, run, specs, progress);
             }
             progress.accept("the spec, rounded to %s".formatted(precision.describe()));
-            try (GoldenRun rounded = new GoldenRun(RoundedSpec.nearest(precision), golden, run::value, composedOnly)) {
-                if (!run.roundsWhereTheSpecDoes()) {
-                    return besideSpec(golden, run, rounded, composedOnly, progress);
-                }
-                return compare(golden, run,
-                        "the spec in f64 on the same bf16-rounded weights, all it computes rounded likewise",
-                        rounded::output, new GoldenTolerance.Exact());
-            }
+            GoldenRun rounded = specs.rounded();
+            specs.run();
+            return compare(golden, run,
+                    "the spec in f64 on the same bf16-rounded weights, all it computes rounded likewise",
+                    rounded::output, new GoldenTolerance.Exact());
         }
+    }
+
+    /** Host memory that making a case and verifying a backend with it take at most. */
+    public static long bytes(ModelConfig config, int sequences, int tokens, BackendKind kind, Precision precision) {
+        long file = GoldenRun.layoutBytes(config, sequences, tokens, _ -> true);
+        long outputs = GoldenRun.layoutBytes(config, sequences, tokens, part -> part != GoldenLayout.Part.PARAMETER);
+        long spec = GoldenRun.modelBytes(config, sequences, tokens) + outputs;
+        long verified = kind == BackendKind.CUDA ? outputs : spec;
+        return Math.max(2 * file + spec, file + verified + SpecRuns.most(kind, precision) * spec);
     }
 
     /** BF16 that rounds elsewhere than the spec: no further off the file than plain PyTorch is. */
@@ -113,66 +116,47 @@ public final class GoldenVerifier {
         return new Outcome(outcome.name(), outcome.backend(), outcome.reference(), outcome.rows(), notes);
     }
 
-    private static Outcome besideSpec(GoldenCase golden, GoldenRun run, GoldenRun rounded, boolean composedOnly,
-            Consumer<String> progress) {
-        List<GoldenRun> scattered = new ArrayList<>();
-        try {
-            scatter(golden, run, composedOnly, scattered, progress);
-            return compare(golden, run, "the file, beside the errors of the spec in bf16", golden::value,
-                    new GoldenTolerance.BesideSpec(rounded, scattered));
-        } finally {
-            scattered.forEach(GoldenRun::close);
-        }
-    }
-
-    /** Adds the runs with randomly rounded tensors. */
-    private static void scatter(GoldenCase golden, GoldenRun run, boolean composedOnly, List<GoldenRun> scattered,
-            Consumer<String> progress) {
-        for (int i = 0; i < SCATTERED; i++) {
-            progress.accept("the spec with tensors rounded at random, %d of %d: how far rounding carries here"
-                    .formatted(i + 1, SCATTERED));
-            RandomStream random = new RandomStream(i, Purpose.SYNTHETIC, "rounding");
-            scattered.add(new GoldenRun(RoundedSpec.scattered(run.precision(), random), golden, run::value,
-                    composedOnly));
-        }
+    /** The same where no file tells PyTorch's errors. */
+    private static Outcome besideSpec(GoldenCase golden, GoldenRun run, SpecRuns specs, Consumer<String> progress) {
+        progress.accept("the spec, rounded to %s, and with tensors rounded at random: how far rounding carries here"
+                .formatted(run.precision().describe()));
+        GoldenRun rounded = specs.rounded();
+        List<GoldenRun> scattered = specs.scattered();
+        specs.run();
+        return compare(golden, run, "the file, beside the errors of the spec in bf16", golden::value,
+                new GoldenTolerance.BesideSpec(rounded, scattered));
     }
 
     /** F32: with fixed bounds, or where they do not hold, with those that the spec's own rounding errors give. */
-    private static Outcome inFloat(GoldenCase golden, GoldenRun run, boolean composedOnly,
-            Consumer<String> progress) {
+    private static Outcome inFloat(GoldenCase golden, GoldenRun run, SpecRuns specs, Consumer<String> progress) {
         boolean itsWeights = run.precision().weights() == DType.F32;
-        Outcome outcome = itsWeights ? compare(golden, run, "the file", golden::value, GoldenTolerance.F32) : null;
-        if (itsWeights && outcome.ok()) {
+        String reference = itsWeights ? "the file" : "the spec in f64 on the same bf16-rounded weights";
+        GoldenRun spec = null;
+        if (!itsWeights) {
+            progress.accept("the spec in f64 on the weights of the run");
+            spec = specs.exact();
+            specs.run();
+        }
+        Function<String, Tensor> wanted = itsWeights ? golden::value : spec::output;
+        Outcome outcome = compare(golden, run, reference, wanted, GoldenTolerance.F32);
+        if (outcome.ok()) {
             return outcome;
         }
-        List<GoldenRun> scattered = new ArrayList<>();
-        progress.accept("the spec in f64 on the weights of the run");
-        try (GoldenRun spec = new GoldenRun(new ScalarBackend(Precision.F64, new HostMemory()), golden, run::value,
-                composedOnly)) {
-            String reference = itsWeights ? "the file" : "the spec in f64 on the same bf16-rounded weights";
-            Function<String, Tensor> wanted = itsWeights ? golden::value : spec::output;
-            if (!itsWeights) {
-                outcome = compare(golden, run, reference, wanted, GoldenTolerance.F32);
-                if (outcome.ok()) {
-                    return outcome;
-                }
-            }
-            scatter(golden, run, composedOnly, scattered, progress);
-            return compare(golden, run, reference + ", rounding errors of this case measured", wanted,
-                    new GoldenTolerance.Measured(spec, scattered, golden.config().width()));
-        } finally {
-            scattered.forEach(GoldenRun::close);
-        }
+        progress.accept("the spec in f64, and with tensors rounded at random: how far rounding carries here");
+        GoldenRun exact = spec == null ? specs.exact() : spec;
+        List<GoldenRun> scattered = specs.scattered();
+        specs.run();
+        return compare(golden, run, reference + ", rounding errors of this case measured", wanted,
+                new GoldenTolerance.Measured(exact, scattered, golden.config().width()));
     }
 
     private static Outcome compare(GoldenCase golden, GoldenRun run, String reference, Function<String, Tensor> wanted,
             GoldenTolerance tolerance) {
-        List<Row> rows = new ArrayList<>();
-        for (String name : golden.names()) {
+        List<Row> rows = golden.names().parallelStream().map(name -> {
             Tensor own = run.precision().weights() == DType.BF16 ? null : golden.yardstick(name);
-            rows.add(new Row(tolerance.compare(name, run.output(name), wanted.apply(name)), run.isComposed(name),
-                    own == null ? Double.NaN : Comparison.of(name, own, golden.value(name), _ -> 0, 1).maxError()));
-        }
+            return new Row(tolerance.compare(name, run.output(name), wanted.apply(name)), run.isComposed(name),
+                    own == null ? Double.NaN : Comparison.of(name, own, golden.value(name), _ -> 0, 1).maxError());
+        }).toList();
         return new Outcome(golden.name(), run.describe(), reference, rows, golden.notes());
     }
 }

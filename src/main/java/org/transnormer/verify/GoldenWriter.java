@@ -19,6 +19,7 @@ import org.transnormer.random.Purpose;
 import org.transnormer.random.RandomStream;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
+import org.transnormer.tensor.Independent;
 import org.transnormer.tensor.MemoryKind;
 import org.transnormer.tensor.Tensor;
 
@@ -33,7 +34,6 @@ public final class GoldenWriter {
     private final int tokens;
     private final int prompt;
     private final RandomStream random;
-    private final RandomStream.Normals normals;
     private long drawn;
 
     /**
@@ -49,7 +49,6 @@ public final class GoldenWriter {
         this.tokens = tokens;
         this.prompt = prompt;
         random = new RandomStream(seed, Purpose.SYNTHETIC, "golden");
-        normals = random.new Normals();
     }
 
     /** Writes the case as one file. */
@@ -70,7 +69,7 @@ public final class GoldenWriter {
             save(scratch, tensors.values());
             try (GoldenCase golden = GoldenCase.read(List.of(scratch)).getFirst();
                     GoldenRun run = new GoldenRun(new ScalarBackend(Precision.F64, new HostMemory()), golden,
-                            golden::value, false)) {
+                            golden::value, false).run()) {
                 for (String name : golden.names()) {
                     tensors.put(name, copy(memory, run.output(name)));
                 }
@@ -126,10 +125,15 @@ public final class GoldenWriter {
                 || name.equals("lm_head.weight");
         double scale = matrix ? 1 / Math.sqrt(t.dim(1)) : name.endsWith(".bias") ? 0.2 : 1;
         boolean ofNorm = name.contains("norm.weight");
-        for (long i = 0; i < t.size(); i++) {
-            double normal = normals.at(drawn++);
-            t.setFlat(i, ofNorm ? 1 + 0.2 * normal : scale * normal);
-        }
+        long first = drawn;
+        drawn += t.size();
+        Independent.share(t.size(), 1, (from, to) -> {
+            RandomStream.Normals normals = random.new Normals();
+            for (long i = from; i < to; i++) {
+                double normal = normals.at(first + i);
+                t.setFlat(i, ofNorm ? 1 + 0.2 * normal : scale * normal);
+            }
+        });
     }
 
     private static Tensor copy(HostMemory memory, Tensor t) {

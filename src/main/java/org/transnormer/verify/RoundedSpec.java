@@ -22,6 +22,9 @@ import org.transnormer.tensor.Tensor;
  * precision: what that precision makes of a model whose every component is right. SPEC section 1.4.
  */
 final class RoundedSpec implements Memory, ObservedBackend.Observer {
+    /** Elements read at a time: most calls find nothing to round in most of their tensors. */
+    private static final int READ = 1 << 12;
+
     private final HostMemory memory = new HostMemory();
     private final Map<Storage, DType> types = new IdentityHashMap<>();
     private final RandomStream random;
@@ -92,13 +95,31 @@ final class RoundedSpec implements Memory, ObservedBackend.Observer {
         if (type == null) {
             return;
         }
-        for (long i = 0; i < t.size(); i++) {
-            double x = t.getFlat(i);
-            double near = nearest(x, type);
-            if (near != x) {
-                t.setFlat(i, random == null ? near : scattered(x, near, type));
+        double[] values = new double[(int) Math.min(t.size(), READ)];
+        for (long first = 0; first < t.size(); first += READ) {
+            int count = (int) Math.min(t.size() - first, READ);
+            t.getFlat(first, values, count);
+            if (areRounded(values, count, type)) {
+                continue;
+            }
+            for (int i = 0; i < count; i++) {
+                double x = values[i];
+                double near = nearest(x, type);
+                if (near != x) {
+                    values[i] = random == null ? near : scattered(x, near, type);
+                }
+            }
+            t.setFlat(first, values, count);
+        }
+    }
+
+    private static boolean areRounded(double[] values, int count, DType type) {
+        for (int i = 0; i < count; i++) {
+            if (nearest(values[i], type) != values[i]) {
+                return false;
             }
         }
+        return true;
     }
 
     private double scattered(double x, double near, DType type) {

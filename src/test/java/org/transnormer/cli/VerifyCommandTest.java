@@ -67,6 +67,14 @@ class VerifyCommandTest {
     }
 
     @Test
+    void aMadeModelThatIsTooLargeIsRefusedBeforeItIsMade() {
+        Outcome o = Outcome.of("verify --backend vector --parity 175B --tokens 4");
+        assertThat(o.status()).isEqualTo(ExitCode.ENVIRONMENT);
+        assertThat(o.err()).containsPattern("175B .* needs up to [0-9,]+ MiB of memory, the machine has [0-9,]+;")
+                .doesNotContain("made parameters");
+    }
+
+    @Test
     void whatIsWrongWithTheCommandOrTheFileIsSaidInOneLine() {
         Outcome.of("verify --backend vector --dtype f64", good).fails(ExitCode.USAGE, "vector", "f32, bf16", "not f64");
         Outcome.of("verify --dtype f16", good).fails(ExitCode.USAGE, "f64, f32, bf16", "not f16");

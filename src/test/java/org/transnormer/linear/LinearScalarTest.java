@@ -104,6 +104,71 @@ class LinearScalarTest implements LinearContract {
         }
     }
 
+    /** Large enough for several threads: every sum's terms in the order of their index, whoever adds them. */
+    @Example
+    void theBitsAreThoseOfThePlainLoops() {
+        try (TestTensors t = new TestTensors(5)) {
+            for (DType type : new DType[] {DType.F64, DType.F32, DType.BF16}) {
+                Tensor x = t.fill(t.strided("x", type, 3, 3, 97), Values.NORMAL);
+                Tensor w = t.fill(t.strided("w", type, 5, 1000, 97), Values.NORMAL);
+                Tensor b = t.random("b", type, Values.NORMAL, 1000);
+                Tensor residual = t.random("residual", type, Values.NORMAL, 3, 1000);
+                Tensor dy = t.random("dy", type, Values.NORMAL, 3, 1000);
+                Tensor y = t.poisoned("y", type, 3, 1000);
+                Tensor dx = t.random("dx", type, Values.NORMAL, 3, 97);
+                Tensor dw = t.fill(t.strided("dw", type, 1, 1000, 97), Values.NORMAL);
+                Tensor db = t.random("db", type, Values.NORMAL, 1000);
+                Tensor wantY = t.poisoned("y", type, 3, 1000);
+                Tensor wantDx = t.copy(dx, type);
+                Tensor wantDw = t.copy(dw, type);
+                Tensor wantDb = t.copy(db, type);
+                plainLoops(x, w, b, residual, dy, wantY, wantDx, wantDw, wantDb);
+
+                linear.forward(x, w, b, residual, y);
+                linear.backwardInput(dy, w, dx, true);
+                linear.backwardWeight(x, dy, dw, db, true);
+                LinearContract.same("y", y, wantY);
+                LinearContract.same("dx", dx, wantDx);
+                LinearContract.same("dw", dw, wantDw);
+                LinearContract.same("db", db, wantDb);
+            }
+        }
+    }
+
+    private static void plainLoops(Tensor x, Tensor w, Tensor b, Tensor residual, Tensor dy, Tensor y, Tensor dx,
+            Tensor dw, Tensor db) {
+        for (long i = 0; i < w.dim(0); i++) {
+            for (long t = 0; t < x.dim(0); t++) {
+                double sum = 0;
+                for (long j = 0; j < x.dim(1); j++) {
+                    sum += x.get(t, j) * w.get(i, j);
+                }
+                y.set(t, i, sum + b.get(i) + residual.get(t, i));
+            }
+            double bias = db.get(i);
+            for (long t = 0; t < x.dim(0); t++) {
+                bias += dy.get(t, i);
+            }
+            db.set(i, bias);
+        }
+        for (long j = 0; j < x.dim(1); j++) {
+            for (long t = 0; t < x.dim(0); t++) {
+                double sum = dx.get(t, j);
+                for (long i = 0; i < w.dim(0); i++) {
+                    sum += dy.get(t, i) * w.get(i, j);
+                }
+                dx.set(t, j, sum);
+            }
+            for (long i = 0; i < w.dim(0); i++) {
+                double sum = dw.get(i, j);
+                for (long t = 0; t < x.dim(0); t++) {
+                    sum += dy.get(t, i) * x.get(t, j);
+                }
+                dw.set(i, j, sum);
+            }
+        }
+    }
+
     private static void along(TestTensors t, DoubleSupplier loss, Tensor x, Tensor gradient) {
         Tensor direction = t.random("direction", DType.F64, Values.NORMAL, x.shape());
         double want = 0;

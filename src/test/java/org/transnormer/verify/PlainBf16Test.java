@@ -92,7 +92,7 @@ class PlainBf16Test {
                         observer), official, parameter -> {
                             Tensor value = official.value(parameter);
                             return narrow.test(parameter) ? round(value) : value;
-                        }, false)) {
+                        }, false).run()) {
             return GoldenVerifier.besidePyTorch(official, run);
         }
     }
