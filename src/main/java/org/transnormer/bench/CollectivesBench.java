@@ -31,6 +31,8 @@ public record CollectivesBench(DType dtype, List<Long> sizes, double seconds) {
     /** What is measured. */
     public enum Collective {
         ALL_REDUCE("all-reduce", 2),
+        /** As it goes beside the computation: by copies where the GPUs reach each other. */
+        ALL_REDUCE_BESIDE("all-reduce beside", 2),
         ALL_GATHER("all-gather", 1),
         REDUCE_SCATTER("reduce-scatter", 1);
 
@@ -46,9 +48,14 @@ public record CollectivesBench(DType dtype, List<Long> sizes, double seconds) {
             return label;
         }
 
-        private Runnable call(Nccl ranks, Tensor part, Tensor whole) {
+        private Runnable call(Nccl ranks, Nccl beside, Tensor part, Tensor whole) {
             return switch (this) {
                 case ALL_REDUCE -> () -> ranks.allReduceSum(whole);
+                case ALL_REDUCE_BESIDE -> () -> {
+                    beside.collectivesAwaitCompute();
+                    beside.allReduceSum(whole);
+                    beside.computeAwaitsCollectives();
+                };
                 case ALL_GATHER -> () -> ranks.allGather(part, whole);
                 case REDUCE_SCATTER -> () -> ranks.reduceScatterSum(whole, part);
             };
@@ -126,12 +133,13 @@ public record CollectivesBench(DType dtype, List<Long> sizes, double seconds) {
                     sizes.stream().mapToLong(Long::longValue).max().orElseThrow() / dtype.bytes());
             Tensor calls = memory.allocate(MemoryKind.DATA, "calls", DType.I32, 1);
             Nccl ranks = Nccl.join(gpu, id, rank, size);
+            Nccl beside = ranks.beside();
             for (long bytes : sizes) {
                 long n = bytes / dtype.bytes() / size;
                 Tensor whole = largest.slice(0, 0, n * size);
                 Tensor part = whole.slice(0, n * rank, n * (rank + 1));
                 for (Collective collective : Collective.values()) {
-                    Runnable call = collective.call(ranks, part, whole);
+                    Runnable call = collective.call(ranks, beside, part, whole);
                     milliseconds(gpu, ranks, call, WARM_UP);
                     double once = milliseconds(gpu, ranks, call, WARM_UP);
                     calls.setInt(0, (int) Math.clamp(seconds * 1e3 / once, WARM_UP, MOST_CALLS));

@@ -27,6 +27,11 @@ public record Collective(Kind kind, String group, int ranks, boolean beside, lon
         }
     }
 
+    /** Whether ranks of one machine whose GPUs reach each other do it by copies: what {@link Nccl#beside} says. */
+    public boolean mayBeCopied() {
+        return beside && kind == Kind.ALL_REDUCE && bytes >= CopiedSums.Sizes.STANDARD.least();
+    }
+
     /** Bytes that a rank sends where ranks form a ring, each of whom has a neighbour to send to. */
     public double sent() {
         double others = (ranks - 1.0) / ranks;

@@ -16,6 +16,9 @@ import java.util.stream.IntStream;
  */
 public record Mesh(Layout layout, Communicator world, Communicator data, Communicator sequence, Communicator tensor) {
 
+    /** What a communicator takes of a GPU for sums by copies, at most. */
+    public static final long BESIDE_BYTES = CopiedSums.Sizes.STANDARD.turn();
+
     /** One process that does everything. */
     public static Mesh single() {
         return of(new Layout(1, 1), Communicator.single());
@@ -49,9 +52,13 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
         int sequence = layout.data() == 1 ? 1 : layout.sequence();
         int groups = (int) IntStream.of(layout.readers(), sequence, layout.tensor())
                 .filter(ranks -> ranks > 1 && ranks < size).count();
-        int beside = (int) IntStream.of(layout.readers(), layout.sequence(), layout.tensor())
-                .filter(ranks -> ranks > 1).count();
-        return (size > 1 ? 1 : 0) + groups + beside;
+        return (size > 1 ? 1 : 0) + groups + beside(layout);
+    }
+
+    /** Of them those for what is exchanged beside the computation, each with memory of {@link #BESIDE_BYTES}. */
+    public static int beside(Layout layout) {
+        return (int) IntStream.of(layout.readers(), layout.sequence(), layout.tensor()).filter(ranks -> ranks > 1)
+                .count();
     }
 
     /** How large sums beside the computation go in each group, for the user to read, where there is more than one way. */

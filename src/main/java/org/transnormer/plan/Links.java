@@ -1,6 +1,7 @@
 package org.transnormer.plan;
 
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.function.IntUnaryOperator;
 import java.util.stream.IntStream;
@@ -26,9 +27,24 @@ final class Links {
     private static final double NETWORK_SHARE = 0.85;
     /** A collective begins and ends, µs; with the hops, 25 for two ranks, which 16 MiB at 222 GB/s between two H200 shows. */
     private static final double START = 18;
+    /** 390 of 450 GB/s each way, and what a copy takes beyond that, µs: 4 to 64 MiB between two H200, both ways at once. */
+    private static final double COPY_SHARE = 0.867;
+    private static final double COPY = 10;
+    /** A signal from one GPU to another, µs. */
+    private static final double SIGNAL = 2.6;
+    /** How much longer products take beside a copy, of its time: 52 µs beside one of 182. */
+    private static final double COPY_STANDSTILL = 52.0 / 182;
     /** A message to a neighbour, µs, as NCCL's own model of its rings has it: by NVLink, by network. */
     private static final double LINK_HOP = 3.4;
     private static final double NETWORK_HOP = 14;
+
+    /**
+     * A part of a collective.
+     *
+     * @param standstill how much of it a product stands still beside it that counts on all multiprocessors
+     */
+    record Stage(double nanos, double standstill) {
+    }
 
     /**
      * Of a group.
@@ -43,10 +59,13 @@ final class Links {
     }
 
     private final Accelerator device;
+    private final boolean copies;
     private final Map<String, Group> groups = new HashMap<>();
 
-    Links(Accelerator device, Layout layout, int rank) {
+    /** @param copies whether ranks of one machine sum by copies between their GPUs where they may */
+    Links(Accelerator device, boolean copies, Layout layout, int rank) {
         this.device = device;
+        this.copies = copies;
         group("all", layout, rank, _ -> 0);
         group("data", layout, rank, layout::tensorRank);
         group("sequence", layout, rank,
@@ -78,6 +97,26 @@ final class Links {
     }
 
     double nanos(Collective c) {
+        return stages(c).stream().mapToDouble(Stage::nanos).sum();
+    }
+
+    /** One after the other. */
+    List<Stage> stages(Collective c) {
+        return copies && c.mayBeCopied() && !groups.get(c.group()).crosses() ? copied(c)
+                : List.of(new Stage(byNccl(c), 1));
+    }
+
+    /**
+     * All give their parts of each slice to who sums it, that adds, all fetch the slices. The kernel reads every rank's
+     * part and writes two, at the memory's rate.
+     */
+    private List<Stage> copied(Collective c) {
+        double copy = ((c.ranks() - 1) * COPY + SIGNAL) * 1e3 + c.sent() / 2 / (device.link() * COPY_SHARE) * 1e9;
+        double sum = (c.ranks() + 2.0) / c.ranks() * c.bytes() / device.copy() * 1e9;
+        return List.of(new Stage(copy, COPY_STANDSTILL), new Stage(sum, 1), new Stage(copy, COPY_STANDSTILL));
+    }
+
+    private double byNccl(Collective c) {
         Group group = groups.get(c.group());
         double rate = device.link() * share(c.kind());
         double hop = LINK_HOP;

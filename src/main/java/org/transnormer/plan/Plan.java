@@ -24,7 +24,8 @@ public record Plan(Accelerator device, Setup setup, int rank, MemoryPlan memory,
     /** Bytes that kernels and libraries take of the device of a rank beside the plan, with room. */
     public static long libraries(Layout layout) {
         int communicators = Mesh.communicators(layout);
-        return LIBRARIES + (communicators == 0 ? 0 : FIRST_COMMUNICATOR + (communicators - 1) * FURTHER_COMMUNICATOR);
+        return LIBRARIES + (communicators == 0 ? 0 : FIRST_COMMUNICATOR + (communicators - 1) * FURTHER_COMMUNICATOR)
+                + Mesh.beside(layout) * Mesh.BESIDE_BYTES;
     }
 
     /** Bytes that it takes of a device. */

@@ -19,10 +19,18 @@ public final class Planner {
     private static final int MICRO_BATCHES = 3;
 
     private final Accelerator device;
+    private final boolean copies;
     private PlannedText text;
 
+    /** GPUs of a machine reach each other's memory. */
     public Planner(Accelerator device) {
+        this(device, true);
+    }
+
+    /** @param copies whether ranks of one machine sum by copies between their GPUs, or all by NCCL */
+    Planner(Accelerator device, boolean copies) {
         this.device = device;
+        this.copies = copies;
     }
 
     public Accelerator device() {
@@ -77,7 +85,7 @@ public final class Planner {
 
     /** Makes the step, all of it. */
     Sums made(Setup setup, int rank) {
-        Timeline timeline = new Timeline(new LeafTimes(device), new Links(device, setup.layout(), rank));
+        Timeline timeline = new Timeline(new LeafTimes(device), new Links(device, copies, setup.layout(), rank));
         try (PlanBackend backend = backend(setup, timeline)) {
             run(setup, backend, Mesh.planned(setup.layout(), rank, timeline), text(setup)).trainer().next();
             timeline.waitForParts(setup.layout().sequence(), setup.microBatches());

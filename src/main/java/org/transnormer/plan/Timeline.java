@@ -20,11 +20,11 @@ import org.transnormer.parallel.Observed;
  * run beside it; where one waits for another it takes over the later time. SPEC section 7.6.
  *
  * <p>A product that counts on all multiprocessors waits for those that a collective has: its blocks there begin when the
- * collective has ended, or after the others, in a second turn.
+ * collective has ended, or after the others, in a second turn. Copies have none, and take memory's time from it.
  */
 final class Timeline implements PlanBackend.Calls, Observed.Observer {
-    /** When a collective beside the computation has multiprocessors. */
-    private record Span(double start, double end) {
+    /** When a collective beside the computation makes products stand still, or slower. */
+    private record Span(double start, double end, double standstill) {
     }
 
     private final LeafTimes leaves;
@@ -84,7 +84,9 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
             if (from >= now + nanos + wait) {
                 break;
             }
-            wait += Math.max(0, span.end - from);
+            double left = now + nanos + wait - from;
+            double length = Math.max(0, span.end - from);
+            wait += Math.min(span.standstill * length, span.standstill * left / (1 - span.standstill));
             reached = Math.max(reached, span.end);
         }
         return Math.min(wait, nanos);
@@ -103,7 +105,11 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
             Deque<Double> before = ends.computeIfAbsent(c.group(), _ -> new ArrayDeque<>());
             double start = Math.max(computed.getOrDefault(c.group(), 0.0), before.isEmpty() ? 0 : before.getLast());
             before.addLast(start + nanos);
-            running.add(new Span(start, start + nanos));
+            double reached = start;
+            for (Links.Stage stage : links.stages(c)) {
+                running.add(new Span(reached, reached + stage.nanos(), stage.standstill()));
+                reached += stage.nanos();
+            }
             running.sort(Comparator.comparingDouble(Span::start));
             if (before.size() > Communicator.MOST_UNAWAITED + 1) {
                 before.removeFirst();

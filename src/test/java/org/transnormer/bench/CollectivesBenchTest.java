@@ -29,10 +29,11 @@ class CollectivesBenchTest {
     void everyCollectiveIsMeasuredAtEverySize() {
         GpuRanks.require(2);
         List<Result> results = new CollectivesBench(DType.BF16, List.of(1L << 20, 3000L), 0.01).run(2);
-        assertThat(results).extracting(Result::collective).containsExactly(Collective.ALL_REDUCE, Collective.ALL_GATHER,
-                Collective.REDUCE_SCATTER, Collective.ALL_REDUCE, Collective.ALL_GATHER, Collective.REDUCE_SCATTER);
-        assertThat(results).extracting(Result::bytes).containsExactly(1L << 20, 1L << 20, 1L << 20, 3000L, 3000L,
-                3000L);
+        assertThat(results).extracting(Result::collective).containsExactly(Collective.ALL_REDUCE,
+                Collective.ALL_REDUCE_BESIDE, Collective.ALL_GATHER, Collective.REDUCE_SCATTER, Collective.ALL_REDUCE,
+                Collective.ALL_REDUCE_BESIDE, Collective.ALL_GATHER, Collective.REDUCE_SCATTER);
+        assertThat(results).extracting(Result::bytes).containsExactly(1L << 20, 1L << 20, 1L << 20, 1L << 20,
+                3000L, 3000L, 3000L, 3000L);
         assertThat(results).allSatisfy(r -> assertThat(r.milliseconds()).isPositive());
     }
 }

@@ -36,6 +36,7 @@ class CudaEmulatorTest {
             "org.transnormer.adamw.GradientNormCudaTest",
             "org.transnormer.bench.StepBenchCudaTest",
             "org.transnormer.checkpoint.DeviceFilesTest",
+            "org.transnormer.cuda.CaptureTest",
             "org.transnormer.embedding.EmbeddingCudaTest",
             "org.transnormer.golden.GoldenCudaTest",
             "org.transnormer.inference.RobustInferenceCudaTest",

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 import static org.assertj.core.api.Assertions.withinPercentage;
 
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -27,7 +28,7 @@ class TimelineTest {
 
     /** Copies of some bytes, a collective between two of them. */
     private static Sums step(long before, long during, boolean beside, long exchanged) {
-        Timeline timeline = new Timeline(new LeafTimes(H200), new Links(H200, new Layout(2, 1), 0));
+        Timeline timeline = new Timeline(new LeafTimes(H200), new Links(H200, false, new Layout(2, 1), 0));
         copy(timeline, before);
         timeline.collectivesAwaitCompute("data");
         timeline.called(new Collective(Kind.ALL_REDUCE, "data", 2, beside, exchanged));
@@ -44,7 +45,7 @@ class TimelineTest {
 
     @Test
     void whatRunsBesideIsHiddenAsFarAsThereIsComputation() {
-        double exchange = new Links(H200, new Layout(2, 1), 0).nanos(
+        double exchange = new Links(H200, false, new Layout(2, 1), 0).nanos(
                 new Collective(Kind.ALL_REDUCE, "data", 2, true, GIB));
         double around = step(GIB, 0, false, GIB).terms().get(Term.PASSES);
         for (long during : new long[] {0, GIB, 64 * GIB}) {
@@ -60,7 +61,7 @@ class TimelineTest {
     /** A BF16 product on Hopper stands still while a collective runs, for no longer than it takes alone. */
     @Test
     void productsWaitForMultiprocessorsThatCollectivesHave() {
-        Links links = new Links(H200, new Layout(2, 2), 0);
+        Links links = new Links(H200, false, new Layout(2, 2), 0);
         Collective exchange = new Collective(Kind.ALL_REDUCE, "data", 2, true, 16 << 20);
         double exchanged = links.nanos(exchange);
         double alone = product(H200, DType.BF16, links).nanos();
@@ -80,6 +81,49 @@ class TimelineTest {
         Accelerator a100 = Accelerator.of("a100");
         assertThat(product(a100, DType.BF16, links, exchange).nanos())
                 .isEqualTo(product(a100, DType.BF16, links).nanos(), within(1.0));
+    }
+
+    /** A sum by copies makes a product beside it slower, and stands in its way while it adds. */
+    @Test
+    void productsGoOnBesideCopies() {
+        Links links = new Links(H200, true, new Layout(2, 2), 0);
+        Collective sum = new Collective(Kind.ALL_REDUCE, "data", 2, true, 16 << 20);
+        List<Links.Stage> stages = links.stages(sum);
+        assertThat(stages).extracting(Links.Stage::standstill).containsExactly(52.0 / 182, 1.0, 52.0 / 182);
+        double slower = stages.stream().mapToDouble(stage -> stage.nanos() * stage.standstill()).sum();
+        double alone = product(H200, DType.BF16, links).nanos();
+        assertThat(product(H200, DType.BF16, links, sum).nanos()).isEqualTo(alone + slower, within(1.0));
+        assertThat(product(H200, DType.BF16, links, sum).hidden()).isEqualTo(links.nanos(sum) - slower, within(1.0));
+        // One that ends while the first copy still goes on: what it takes longer is of its own time alone.
+        Collective large = new Collective(Kind.ALL_REDUCE, "data", 2, true, 1 << 30);
+        double product = product(H200, DType.BF16, links).terms().get(Term.PRODUCTS) / 2;
+        assertThat(links.stages(large).getFirst().nanos()).isGreaterThan(2 * product);
+        assertThat(product(H200, DType.BF16, links, large).terms().get(Term.EXPOSED))
+                .isBetween(product * 52 / 130, 2 * product * 52 / 130 + 1);
+    }
+
+    /** Copies of 4 to 64 MiB, both ways at once, µs; a sum is two of half its bytes. */
+    @ParameterizedTest
+    @CsvSource({"4, 19.7", "16, 53", "32, 97", "64, 182"})
+    void copiesBetweenTwoH200(long mebibytes, double micros) {
+        Links.Stage copy = new Links(H200, true, new Layout(1, 2), 0).stages(
+                new Collective(Kind.ALL_REDUCE, "tensor", 2, true, 2 * mebibytes << 20)).getFirst();
+        assertThat(copy.nanos() / 1e3 - 2.6).isCloseTo(micros, withinPercentage(6));
+    }
+
+    /** Small sums, what is in order with the computation, other collectives, and groups of several machines. */
+    @Test
+    void theRestGoesByNccl() {
+        Layout layout = new Layout(2, 8);
+        Links links = new Links(H200, true, layout, 0);
+        Links nccl = new Links(H200, false, layout, 0);
+        for (Collective c : List.of(new Collective(Kind.ALL_REDUCE, "tensor", 8, true, (1 << 20) - 1),
+                new Collective(Kind.ALL_REDUCE, "tensor", 8, false, 1 << 24),
+                new Collective(Kind.ALL_GATHER, "tensor", 8, true, 1 << 24),
+                new Collective(Kind.ALL_REDUCE, "data", 2, true, 1 << 24))) {
+            assertThat(links.stages(c)).isEqualTo(nccl.stages(c)).hasSize(1);
+        }
+        assertThat(links.stages(new Collective(Kind.ALL_REDUCE, "tensor", 8, true, 1 << 20))).hasSize(3);
     }
 
     /** A product beside some collectives, and another one after them. */
@@ -116,7 +160,7 @@ class TimelineTest {
     /** The last of four parts waits for the first attention of three, and as many messages, in each direction. */
     @Test
     void partsOfASequenceWaitForTheFirstAttentionOnly() {
-        Links links = new Links(H200, new Layout(1, 4, 1), 1);
+        Links links = new Links(H200, false, new Layout(1, 4, 1), 1);
         Timeline timeline = new Timeline(new LeafTimes(H200), links);
         Collective message = new Collective(Kind.SEND, "sequence", 4, true, 1 << 20);
         Tensor x = Tensor.of("x", DType.F32, new Storage.Planned(GIB), 0, GIB / 4);
@@ -163,7 +207,7 @@ class TimelineTest {
     }
 
     private static double millis(Kind kind, long mebibytes) {
-        return new Links(H200, new Layout(1, 2), 0).nanos(
+        return new Links(H200, false, new Layout(1, 2), 0).nanos(
                 new Collective(kind, "tensor", 2, false, mebibytes << 20)) / 1e6;
     }
 
@@ -178,7 +222,7 @@ class TimelineTest {
     }
 
     private static double network(Layout layout, String group, int ranks) {
-        return new Links(H200, layout, layout.size() - 1).overNetwork(
+        return new Links(H200, false, layout, layout.size() - 1).overNetwork(
                 new Collective(Kind.ALL_GATHER, group, ranks, true, GIB));
     }
 }
