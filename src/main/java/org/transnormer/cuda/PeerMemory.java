@@ -66,6 +66,7 @@ public final class PeerMemory extends Owner {
      *
      * @param stream of everything that is done with it; closed after this
      * @param bytes the same on all ranks
+     * @throws CudaException if there is too little memory
      */
     public static PeerMemory of(Stream stream, int rank, int size, long bytes) {
         Stream aside = Stream.of(stream.context());
@@ -81,9 +82,9 @@ public final class PeerMemory extends Owner {
         }
     }
 
-    /** Bytes that are taken beside those asked for. */
-    public static long signalBytes(int size) {
-        return (SIGNALS + 1) * size * LINE;
+    /** Bytes before those asked for, which are so aligned. */
+    private static long signalBytes(int size) {
+        return Math.ceilDiv((SIGNALS + 1) * size * LINE, DeviceMemory.ALIGNMENT) * DeviceMemory.ALIGNMENT;
     }
 
     /** The machine, as long as it runs; another in each process where that cannot be known. */

@@ -36,8 +36,8 @@ final class CopiedSums {
      */
     record Sizes(long least, long turn) {
         /**
-         * Two copies, two signals and a kernel begin and end, each some microseconds: below a mebibyte NCCL is done before.
-         * A turn is a sum of 8 x 2048 tokens of 2048 channels, BF16; of more than that the turns are long enough.
+         * Two copies, two signals and a kernel begin and end, each some microseconds: below a mebibyte NCCL is done
+         * before. A turn is a sum of 8 x 2048 tokens of 2048 channels, BF16; of more than that the turns are long enough.
          */
         static final Sizes STANDARD = new Sizes(1L << 20, 64L << 20);
     }
