@@ -2,12 +2,15 @@ package org.transnormer.verify;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import org.eclipse.collections.api.factory.primitive.LongLists;
 import org.eclipse.collections.api.list.primitive.ImmutableLongList;
 import org.transnormer.backend.Precision;
 import org.transnormer.model.ModelConfig;
 import org.transnormer.model.Parameter;
 import org.transnormer.model.Weights;
+import org.transnormer.tensor.DType;
+import org.transnormer.tensor.MemoryPlan;
 import org.transnormer.tensor.PlanMemory;
 
 /**
@@ -70,6 +73,13 @@ final class GoldenLayout {
     /** In the order of computation. */
     List<Item> items() {
         return List.copyOf(items);
+    }
+
+    /** What the tensors of some parts take in F64. */
+    long bytes(Part... parts) {
+        Set<Part> wanted = Set.of(parts);
+        return items.stream().filter(item -> wanted.contains(item.part()))
+                .mapToLong(item -> MemoryPlan.paddedBytes(1, DType.F64, item.shape().toArray())).sum();
     }
 
     private void forward() {

@@ -99,11 +99,15 @@ public final class GoldenVerifier {
 
     /** Host memory that making a case and verifying a backend with it take at most. */
     public static long bytes(ModelConfig config, int sequences, int tokens, BackendKind kind, Precision precision) {
-        long file = GoldenRun.layoutBytes(config, sequences, tokens, _ -> true);
-        long outputs = GoldenRun.layoutBytes(config, sequences, tokens, part -> part != GoldenLayout.Part.PARAMETER);
-        long spec = GoldenRun.modelBytes(config, sequences, tokens) + outputs;
-        long verified = kind == BackendKind.CUDA ? outputs : spec;
-        return Math.max(2 * file + spec, file + verified + SpecRuns.most(kind, precision) * spec);
+        GoldenLayout layout = new GoldenLayout(config, sequences, tokens);
+        long parameters = layout.bytes(GoldenLayout.Part.PARAMETER);
+        long gradients = layout.bytes(GoldenLayout.Part.PARAMETER_GRADIENT);
+        long file = layout.bytes(GoldenLayout.Part.values());
+        long outputs = file - parameters;
+        long model = GoldenRun.modelBytes(config, sequences, tokens);
+        long spec = model + outputs - gradients;
+        long verified = outputs + (kind == BackendKind.CUDA ? 0 : model);
+        return file + Math.max(parameters + spec, verified + SpecRuns.most(kind, precision) * spec);
     }
 
     /** BF16 that rounds elsewhere than the spec: no further off the file than plain PyTorch is. */

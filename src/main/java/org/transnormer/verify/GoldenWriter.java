@@ -71,11 +71,11 @@ public final class GoldenWriter {
                     GoldenRun run = new GoldenRun(new ScalarBackend(Precision.F64, new HostMemory()), golden,
                             golden::value, false).run()) {
                 for (String name : golden.names()) {
-                    tensors.put(name, copy(memory, run.output(name)));
+                    tensors.put(name, run.output(name));
                 }
-            }
-            for (Path file : files) {
-                save(file, tensors.values().stream().filter(t -> holder.apply(t.name()).equals(file)).toList());
+                for (Path file : files) {
+                    save(file, tensors.values().stream().filter(t -> holder.apply(t.name()).equals(file)).toList());
+                }
             }
             return files;
         }
@@ -134,12 +134,6 @@ public final class GoldenWriter {
                 t.setFlat(i, ofNorm ? 1 + 0.2 * normal : scale * normal);
             }
         });
-    }
-
-    private static Tensor copy(HostMemory memory, Tensor t) {
-        Tensor copy = memory.allocate(MemoryKind.DATA, t.name(), DType.F64, t.shape());
-        copy.copyFrom(t);
-        return copy;
     }
 
     private void save(Path file, Collection<Tensor> tensors) {

@@ -85,7 +85,7 @@ final class SpecRuns implements AutoCloseable {
             for (GoldenRun each : todo) {
                 runs.add(threads.submit(() -> {
                     each.run();
-                    progress.accept("%d of %d done".formatted(ended.incrementAndGet(), todo.size()));
+                    progress.accept("%d of %d runs of the spec done".formatted(ended.incrementAndGet(), todo.size()));
                 }));
             }
             for (Future<?> each : runs) {

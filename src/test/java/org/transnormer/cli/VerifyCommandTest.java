@@ -67,6 +67,15 @@ class VerifyCommandTest {
     }
 
     @Test
+    void ofAMadeModelItIsToldWhatBegins() {
+        Outcome o = Outcome.of("verify --backend vector --parity nano --tokens 2").succeeds();
+        assertThat(o.err().lines()).element(0).asString()
+                .matches("parity: \\d+ s: [0-9,]+ made parameters, and what the spec in f64 makes of them");
+        assertThat(o.err()).contains(" s: the run that is verified");
+        assertThat(o.out()).contains("made: all 56 tensors agree");
+    }
+
+    @Test
     void aMadeModelThatIsTooLargeIsRefusedBeforeItIsMade() {
         Outcome o = Outcome.of("verify --backend vector --parity 175B --tokens 4");
         assertThat(o.status()).isEqualTo(ExitCode.ENVIRONMENT);
