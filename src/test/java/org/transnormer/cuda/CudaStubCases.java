@@ -349,6 +349,36 @@ class CudaStubCases {
         assertThat(log()).endsWith("cuStreamBeginCapture_v2 cuStreamEndCapture cuGraphDestroy ");
     }
 
+    /** A rank of another process by its handle, one of this process by its address. */
+    @Test
+    void memoryOfOtherRanksIsOpenedByCards() {
+        var stream = Stream.urgent(context);
+        PeerMemory memory = PeerMemory.of(stream, 0, 3, 100);
+        byte[] here = memory.card();
+        assertThat(here).hasSize(PeerMemory.CARD_BYTES);
+        byte[] elsewhere = here.clone();
+        elsewhere[0]++;
+        byte[] process = here.clone();
+        process[2 * Long.BYTES]++;
+        assertThat(PeerMemory.areOnOneHost(here, process)).isTrue();
+        assertThat(PeerMemory.areOnOneHost(here, elsewhere)).isFalse();
+        assertThatThrownBy(() -> memory.of(1)).hasMessage("the piece of rank 1 was not opened");
+        memory.open(1, here);
+        memory.open(2, process);
+        assertThat(memory.of(2)).isEqualTo(memory.of(1)).isEqualTo(memory.of(0));
+        assertThat(memory.of(0).bytes()).isEqualTo(100);
+        memory.close();
+        assertThat(log()).contains("cuStreamCreateWithPriority", "cuIpcGetMemHandle cuDevicePrimaryCtxRetain "
+                + "cuCtxEnablePeerAccess cuDevicePrimaryCtxRelease_v2 cuIpcOpenMemHandle_v2 cuIpcCloseMemHandle "
+                + "cuMemFree_v2 ");
+        assertThat(log().split("cuIpcCloseMemHandle", -1)).hasSize(2);
+        fail("cuCtxEnablePeerAccess", 704);
+        PeerMemory again = PeerMemory.of(stream, 0, 2, 100);
+        again.open(1, here);
+        fail("cuCtxEnablePeerAccess", 217);
+        assertThatThrownBy(() -> again.open(1, here)).isInstanceOf(CudaException.class);
+    }
+
     @Test
     void matrixProductsAreRowMajor() {
         var stream = Stream.of(context);

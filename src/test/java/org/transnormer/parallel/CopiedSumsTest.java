@@ -135,6 +135,39 @@ class CopiedSumsTest {
         }
     }
 
+    /** -0, NaN, infinities, and what is too large or too small: as additions in the order of the ranks have it. */
+    @Example
+    void additionsAreThoseOfTheStandard() {
+        float[][] parts = {{-0f, 1, Float.POSITIVE_INFINITY, Float.POSITIVE_INFINITY, Float.MAX_VALUE, Float.MIN_VALUE},
+            {-0f, Float.NaN, Float.NEGATIVE_INFINITY, 1, Float.MAX_VALUE, Float.MIN_VALUE}};
+        for (int size : NCCL.sizes()) {
+            for (DType dtype : List.of(DType.F32, DType.BF16)) {
+                run(size, (ranks, place) -> {
+                    try (TestTensors tensors = new TestTensors(0)) {
+                        List<Tensor> all = IntStream.range(0, size).mapToObj(r -> {
+                            Tensor x = tensors.zeros("x", dtype, 8 * parts[0].length);
+                            for (int i = 0; i < x.size(); i++) {
+                                x.set(i, parts[r % 2][i % parts[0].length]);
+                            }
+                            return x;
+                        }).toList();
+                        Tensor want = sum(tensors, all);
+                        Tensor got = all.get(ranks.rank());
+                        place.use(got, x -> {
+                            ranks.collectivesAwaitCompute();
+                            ranks.allReduceSum(x);
+                            ranks.computeAwaitsCollectives();
+                        });
+                        for (int i = 0; i < got.size(); i++) {
+                            assertThat(Double.doubleToLongBits(got.get(i))).as("%s[%d] = %s", got, i, got.get(i))
+                                    .isEqualTo(Double.doubleToLongBits(want.get(i)));
+                        }
+                    }
+                });
+            }
+        }
+    }
+
     /** Every sum but the first adds what the one before left, and what computation added to that. */
     @Example
     void sumsWaitForTheComputationAndTheReverse() {
