@@ -26,7 +26,7 @@ using namespace emulator;
 namespace {
 
 constexpr int SYSTEM_ERROR = 2, INVALID_ARGUMENT = 4, INVALID_USAGE = 5, REMOTE_ERROR = 6;
-constexpr int MAX = 2;
+constexpr int MAX = 2, NO_GROUP = -1;
 constexpr int PATIENCE_MS = 60'000;
 
 struct Id {
@@ -434,6 +434,10 @@ API int ncclCommSplit(Comm* comm, int group, int key, Comm** out, void*) {
   }
   if (!exchange(comm, sent, received)) {
     return comm->error;
+  }
+  *out = nullptr;
+  if (group == NO_GROUP) {
+    return 0;
   }
   std::vector<std::pair<int, int>> members;
   for (int r = 0; r < comm->size; r++) {

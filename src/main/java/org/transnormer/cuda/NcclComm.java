@@ -13,6 +13,9 @@ import org.transnormer.tensor.DType;
  * a stream.
  */
 public final class NcclComm extends Owner {
+    /** NCCL_SPLIT_NOCOLOR. */
+    private static final int NO_GROUP = -1;
+
     private final Context context;
     private final MemorySegment handle;
     private final int rank;
@@ -53,6 +56,15 @@ public final class NcclComm extends Owner {
             int partRank = number.get(C_INT, 0);
             check("ncclCommCount", ncclCommCount(part, number), null);
             return new NcclComm(context, part, partRank, number.get(C_INT, 0));
+        }
+    }
+
+    /** Returns when all ranks have called it, when what they enqueued here is done; nothing is enqueued. */
+    public void meet() {
+        try (Arena arena = Arena.ofConfined()) {
+            // Who says to be of no group takes part in telling who is of which.
+            check("ncclCommSplit", ncclCommSplit(handle(), NO_GROUP, rank, arena.allocate(C_POINTER),
+                    MemorySegment.NULL), "no group");
         }
     }
 

@@ -119,7 +119,10 @@ final class CopiedSums {
                 return Optional.of("rank %d is on another host than rank 0".formatted(r));
             }
         }
-        return Optional.ofNullable(refusal(largest(comm, open(entries))));
+        int refused = open(entries);
+        // Likewise a driver that opens another GPU's memory may wait for that GPU.
+        comm.meet();
+        return Optional.ofNullable(refusal(largest(comm, refused)));
     }
 
     /** Where the ranks' memory is; what is exchanged lies where only this rank writes. */

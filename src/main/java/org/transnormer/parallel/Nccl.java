@@ -35,6 +35,8 @@ public final class Nccl implements Communicator {
     private final Runnable begins;
     /** What a barrier sums. */
     private final Tensor token;
+    /** Of sums by copies, of those that are made of this one. */
+    private final CopiedSums.Sizes sizes;
     /** Null where sums go by NCCL. */
     private final CopiedSums copies;
     private Optional<String> sumsBeside = Optional.empty();
@@ -43,12 +45,14 @@ public final class Nccl implements Communicator {
      * The token is there before the group is: where ranks are threads of one process, taking device memory may wait for
      * another rank's GPU, and that one for this rank.
      */
-    private Nccl(Gpu gpu, Tensor token, NcclComm comm, Stream stream, Runnable begins, CopiedSums copies) {
+    private Nccl(Gpu gpu, Tensor token, NcclComm comm, Stream stream, Runnable begins, CopiedSums.Sizes sizes,
+            CopiedSums copies) {
         this.gpu = gpu;
         this.token = token;
         this.comm = comm;
         this.stream = stream;
         this.begins = begins;
+        this.sizes = sizes;
         this.copies = copies;
         reached = stream == gpu.stream() ? null : Event.of(gpu.context());
         done = stream == gpu.stream() ? null : IntStream.rangeClosed(0, MOST_UNAWAITED)
@@ -73,7 +77,11 @@ public final class Nccl implements Communicator {
 
     /** @param begins is run when a collective is called, of this communicator and of those made of it */
     public static Nccl join(Gpu gpu, NcclId id, int rank, int size, Runnable begins) {
-        return new Nccl(gpu, token(gpu), NcclComm.join(gpu.context(), id, rank, size), gpu.stream(), begins,
+        return join(gpu, id, rank, size, begins, CopiedSums.Sizes.STANDARD);
+    }
+
+    static Nccl join(Gpu gpu, NcclId id, int rank, int size, Runnable begins, CopiedSums.Sizes sizes) {
+        return new Nccl(gpu, token(gpu), NcclComm.join(gpu.context(), id, rank, size), gpu.stream(), begins, sizes,
                 null);
     }
 
@@ -170,13 +178,13 @@ public final class Nccl implements Communicator {
     @Override
     public Nccl split(int group) {
         stream.synchronize();
-        return new Nccl(gpu, token, comm.split(group), stream, begins, null);
+        return new Nccl(gpu, token, comm.split(group), stream, begins, sizes, null);
     }
 
     /** Large sums go by copies between the GPUs where they are of one host and reach each other. */
     @Override
     public Nccl beside() {
-        return beside(CopiedSums.Sizes.STANDARD);
+        return beside(sizes);
     }
 
     Nccl beside(CopiedSums.Sizes sizes) {
@@ -188,7 +196,7 @@ public final class Nccl implements Communicator {
         var group = comm.split(0);
         Optional<String> obstacle = made.connect(group);
         sumsBeside = Optional.of(obstacle.map(why -> "by NCCL: " + why).orElse("by copies between GPUs"));
-        return new Nccl(gpu, token, group, beside, begins, obstacle.isEmpty() ? made : null);
+        return new Nccl(gpu, token, group, beside, begins, sizes, obstacle.isEmpty() ? made : null);
     }
 
     @Override

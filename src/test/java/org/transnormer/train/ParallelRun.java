@@ -31,7 +31,7 @@ import org.transnormer.parallel.Communicator;
 import org.transnormer.parallel.InProcess;
 import org.transnormer.parallel.Layout;
 import org.transnormer.parallel.Mesh;
-import org.transnormer.parallel.Nccl;
+import org.transnormer.parallel.SmallCopies;
 import org.transnormer.tensor.DType;
 import org.transnormer.tensor.HostMemory;
 import org.transnormer.tensor.Memory;
@@ -88,7 +88,7 @@ record ParallelRun(ModelConfig config, BackendKind kind, Precision precision, in
             GpuRanks.run(layout.size(), r -> {
                 Gpu gpu = Gpu.open(r);
                 rank(new CudaBackend(precision, gpu, new DeviceMemory(gpu.stream(), new MemoryPlan())),
-                        Mesh.of(layout, Nccl.join(gpu, id, r, layout.size())), mode, steps, result);
+                        Mesh.of(layout, SmallCopies.join(gpu, id, r, layout.size())), mode, steps, result);
             });
         } else {
             InProcess.run(layout.size(), TIMEOUT, world -> rank(kind.open(precision, 1), Mesh.of(layout, world), mode,
