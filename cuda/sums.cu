@@ -1,11 +1,12 @@
-// Sums over ranks whose parts lie beside each other. SPEC section 7.2.
+// Sums over ranks whose parts lie beside each other. SPEC section 7.
 //
 // x_i = ((x^0_i + x^1_i) + x^2_i) + …, in F32, rounded once to the type, for n contiguous elements of this rank's slice:
 // its own are in x, those of the other ranks, in their order, in pieces of `stride` elements from `inbox` on. The sum
 // replaces x, and goes to `published`, where the other ranks fetch it. inbox, published and stride are aligned to 16 bytes;
-// x need not be. Bytes: ranks reads and two writes of the slice; an addition an element and rank.
+// x need not be. Bytes: ranks reads and two writes of the slice; an addition an element and rank. Two ranks add pairs: x and
+// what the other one sent, two reads and a write, by kernels that have the device to themselves.
 //
-// The kernels run beside products, whose blocks take a multiprocessor's shared memory and all its registers but 1,024 (384
+// The others run beside products, whose blocks take a multiprocessor's shared memory and all its registers but 1,024 (384
 // threads of 168): a block is one warp, of no more than 32 registers, and finds room there. Where nothing else runs 32 such
 // blocks share a multiprocessor, which the bounds of launches below say in a way that older compilers know (a block of 64
 // threads, 32 at a time). Same input, same bits.
@@ -103,6 +104,39 @@ DEVICE void sum_pieces(const Parts<T>& parts) {
     store(parts.x + at, result);
     store(parts.published + at, result);
   }
+}
+
+/** x += other, n elements; other is aligned to 16 bytes. A block of 256 threads, four pieces each. */
+template <class T>
+DEVICE void sum_pair(T* x, const T* other, long long n) {
+  constexpr int THREADS = 256;
+  constexpr int COUNT = 4;
+  constexpr int STEP = THREADS * LANES<T>;
+  const long long at = blockIdx.x * (long long)(COUNT * STEP) + threadIdx.x * LANES<T>;
+  const bool whole = aligned16(x) && (blockIdx.x + 1) * (long long)(COUNT * STEP) <= n;
+  Pack<T> mine[COUNT], theirs[COUNT];
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) {
+    const long long here = at + i * STEP;
+    mine[i] = whole ? load(x + here) : load_some(x + here, n - here);
+    theirs[i] = whole ? load(other + here) : load_some(other + here, n - here);
+  }
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) {
+    const long long here = at + i * STEP;
+    float sum[LANES<T>];
+    unpack(mine[i], sum);
+    add(sum, theirs[i]);
+    store_some(x + here, n - here, pack(sum));
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(256) sums_pair_f32(float* x, const float* other, long long n) {
+  sum_pair(x, other, n);
+}
+
+extern "C" __global__ void __launch_bounds__(256) sums_pair_bf16(bf16* x, const bf16* other, long long n) {
+  sum_pair(x, other, n);
 }
 
 extern "C" __global__ void __launch_bounds__(64, 32) sums_f32(float* x, const float* inbox, long long stride, float* published,

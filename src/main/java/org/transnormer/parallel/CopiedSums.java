@@ -7,11 +7,9 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.IntStream;
-import org.transnormer.cuda.ArgumentType;
 import org.transnormer.cuda.CudaException;
 import org.transnormer.cuda.DevicePtr;
 import org.transnormer.cuda.Gpu;
-import org.transnormer.cuda.Launch;
 import org.transnormer.cuda.NcclComm;
 import org.transnormer.cuda.PeerMemory;
 import org.transnormer.cuda.Stream;
@@ -19,81 +17,77 @@ import org.transnormer.tensor.DType;
 import org.transnormer.tensor.Tensor;
 
 /**
- * Sums over the ranks of one host whose data the copy engines of the GPUs move, while the multiprocessors compute. Each rank
- * sums a slice of the tensor: all give it theirs, it adds in the order of the ranks, all fetch the result. So every rank has
- * the bits of one sum: F32 additions in one order, rounded once. SPEC section 7.2.
+ * Sums over the ranks of one host whose data the copy engines of the GPUs move, while the multiprocessors compute. Every rank
+ * has the bits of one sum: F32 additions in the order of the ranks, rounded once. SPEC section 7.
  *
- * <p>Calls only enqueue, on one stream. That, and what is waited for anyway, keeps data from being overwritten before it is
- * read: who sends into an inbox has heard, in the turn before, that its owner had summed what was there; who publishes has
- * heard, in this turn, from those who had fetched before what was published then.
+ * <p>Calls only enqueue.
  */
-final class CopiedSums {
+abstract sealed class CopiedSums permits GatheredSums, SwappedSums {
     /**
      * What is summed so, and in turns of how much.
      *
      * @param least bytes of a tensor
-     * @param turn bytes of a turn, which is what a rank's memory for it comes to
+     * @param turn bytes of a turn, of which a rank's memory is a small multiple
      */
     record Sizes(long least, long turn) {
         /**
-         * Two copies, two signals and a kernel begin and end, each some microseconds: below a mebibyte NCCL is done
-         * before. A turn is a sum of 8 x 2048 tokens of 2048 channels, BF16; of more than that the turns are long enough.
+         * Copies, signals and a kernel begin and end, each some microseconds: below a mebibyte NCCL is done before. A turn
+         * is a sum of 8 x 2048 tokens of 2048 channels, BF16; of more than that the turns are long enough.
          */
         static final Sizes STANDARD = new Sizes(1L << 20, 64L << 20);
     }
 
     private static final String ONLY_NCCL = "tnl.nccl.only";
-
-    /** Signals: a rank's part of a slice is with who sums it; a slice's sum is there to be fetched. */
-    private static final int ARRIVED = 0;
-    private static final int READY = 1;
-
-    /** Slices begin where a load of 16 bytes may, and so do inboxes. */
-    private static final long UNIT = 16;
     private static final long ALIGNMENT = 256;
-    /** As in cuda/sums.cu: threads of a block, loads of each. */
-    private static final int WARP = 32;
-    private static final int PIECES = 8;
 
     /** What ranks tell each other at first: a card, and in what of {@link #ABLE} or a status of the driver they are. */
     private static final int ENTRY = PeerMemory.CARD_BYTES + Integer.BYTES;
     private static final int ABLE = 0;
     private static final int UNWILLING = -1;
 
-    private final int rank;
-    private final int size;
-    private final Stream stream;
-    private final PeerMemory memory;
+    final int rank;
+    final int size;
+    /** Of the sums. */
+    final Stream stream;
+    final PeerMemory memory;
+    /** Bytes of a place in memory. */
+    final long room;
     private final Sizes sizes;
-    /** Bytes of a slice in one turn, at most. */
-    private final long room;
-    private final Launch f32;
-    private final Launch bf16;
-    private int turn;
 
     /**
      * Takes the memory.
      *
      * @param stream on which sums will be enqueued; closed after what is made here
+     * @param room bytes of a place
+     * @param places of each rank
      */
-    CopiedSums(Gpu gpu, Stream stream, int rank, int size, Sizes sizes) {
+    CopiedSums(Stream stream, int rank, int size, Sizes sizes, long room, int places) {
         this.rank = rank;
         this.size = size;
         this.stream = stream;
         this.sizes = sizes;
-        room = Math.ceilDiv(Math.max(isWilling() ? sizes.turn / size : 0, (long) size * ENTRY), ALIGNMENT) * ALIGNMENT;
-        memory = PeerMemory.of(stream, rank, size, size * room);
-        f32 = launch(gpu, "sums_f32");
-        bf16 = launch(gpu, "sums_bf16");
+        this.room = Math.ceilDiv(Math.max(isWilling() ? room : 0, (long) size * ENTRY), ALIGNMENT) * ALIGNMENT;
+        memory = PeerMemory.of(stream, rank, size, places * this.room);
     }
 
-    private static Launch launch(Gpu gpu, String kernel) {
-        return gpu.launch("sums", kernel, ArgumentType.POINTER, ArgumentType.POINTER, ArgumentType.LONG,
-                ArgumentType.POINTER, ArgumentType.LONG, ArgumentType.INT, ArgumentType.INT).block(WARP);
+    /** Takes the memory for sums beside the computation of a GPU, on a stream that is closed after what is made here. */
+    static CopiedSums of(Gpu gpu, Stream stream, int rank, int size, Sizes sizes) {
+        return size == 2 ? new SwappedSums(gpu, stream, rank, sizes)
+                : new GatheredSums(gpu, stream, rank, size, sizes);
+    }
+
+    /** Memory of a rank, bytes. */
+    static long memory(int ranks, Sizes sizes) {
+        return ranks == 2 ? SwappedSums.PLACES * (sizes.turn / 2) : sizes.turn;
     }
 
     private static boolean isWilling() {
         return "false".equals(System.getProperty(ONLY_NCCL, "false"));
+    }
+
+    /** A rank's place i. */
+    final DevicePtr place(int of, int i, long bytes) {
+        return memory.of(of).slice(i * room, bytes);
     }
 
     // ---- Meeting ---------------------------------------------------------------------------------------------------
@@ -129,7 +123,7 @@ final class CopiedSums {
     private List<ByteBuffer> exchange(NcclComm comm) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment all = arena.allocate((long) size * ENTRY);
-            DevicePtr there = published(rank, all.byteSize());
+            DevicePtr there = place(rank, 0, all.byteSize());
             DevicePtr own = there.slice((long) rank * ENTRY, ENTRY);
             stream.upload(all.asSlice(0, ENTRY).copyFrom(MemorySegment.ofArray(entry())), own);
             comm.allGather(stream, own, there, ENTRY / Integer.BYTES, DType.I32);
@@ -166,7 +160,7 @@ final class CopiedSums {
     private int largest(NcclComm comm, int mine) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment value = arena.allocateFrom(ValueLayout.JAVA_INT, mine);
-            DevicePtr there = published(rank, Integer.BYTES);
+            DevicePtr there = place(rank, 0, Integer.BYTES);
             stream.upload(value, there);
             comm.allReduceMax(stream, there, there, 1, DType.I32);
             stream.download(there, value);
@@ -183,79 +177,46 @@ final class CopiedSums {
     // ---- Sums ------------------------------------------------------------------------------------------------------
 
     /** Whether a tensor is summed here. */
-    boolean takes(Tensor x) {
+    final boolean takes(Tensor x) {
         return x.size() * x.dtype().bytes() >= sizes.least && (x.dtype() == DType.F32 || x.dtype() == DType.BF16);
     }
 
-    /** Replaces x on every rank by the sum over the ranks; x is one that this takes, without gaps. */
-    void sum(Tensor x) {
-        DevicePtr all = DevicePtr.of(x).slice(0, x.size() * x.dtype().bytes());
-        long most = size * room;
-        for (long from = 0; from < all.bytes(); from += most) {
-            sum(all.slice(from, Math.min(most, all.bytes() - from)), x.dtype());
-        }
+    /**
+     * Replaces x on every rank by the sum over the ranks, at the latest when computation has awaited it; x is one that this
+     * takes, without gaps.
+     *
+     * @param call number of the collective, growing
+     */
+    abstract void sum(Tensor x, long call);
+
+    /** The stream is behind all computation that was enqueued before. */
+    void reached() {
+        // only what the computation does for sums is waited for so
     }
 
-    private void sum(DevicePtr x, DType dtype) {
-        turn++;
-        for (int i = 1; i < size; i++) {
-            int other = (rank + i) % size;
-            DevicePtr part = slice(x, other);
-            copy(part, inbox(other, rank, part.bytes()));
-            memory.tell(other, ARRIVED, turn);
-        }
-        for (int i = 1; i < size; i++) {
-            memory.await((rank + i) % size, ARRIVED, turn);
-        }
-        add(slice(x, rank), dtype);
-        for (int i = 1; i < size; i++) {
-            memory.tell((rank + i) % size, READY, turn);
-        }
-        for (int i = 1; i < size; i++) {
-            int other = (rank + i) % size;
-            DevicePtr part = slice(x, other);
-            memory.await(other, READY, turn);
-            copy(published(other, part.bytes()), part);
-        }
+    /** Computation, which is behind the calls up to a number on the stream, sees their sums from now on. */
+    void awaited(long call) {
+        // the stream has made them
     }
 
-    private void copy(DevicePtr from, DevicePtr to) {
-        if (from.bytes() > 0) {
-            stream.copy(from, to);
-        }
-    }
-
-    private void add(DevicePtr x, DType dtype) {
-        if (x.bytes() > 0) {
-            (dtype == DType.F32 ? f32 : bf16).set(0, x).set(1, inboxes(rank)).set(2, room / dtype.bytes())
-                    .set(3, published(rank, x.bytes())).set(4, x.bytes() / dtype.bytes()).set(5, rank).set(6, size)
-                    .grid(Math.ceilDiv(x.bytes(), UNIT * WARP * PIECES)).on(stream);
-        }
-    }
-
-    /** What a rank sums of x. */
-    private DevicePtr slice(DevicePtr x, int of) {
-        long units = Math.ceilDiv(x.bytes(), UNIT);
-        long from = Math.min(x.bytes(), units * of / size * UNIT);
-        return x.slice(from, Math.min(x.bytes(), units * (of + 1) / size * UNIT) - from);
-    }
-
-    /** Where a rank leaves sums for others to fetch. */
-    private DevicePtr published(int of, long bytes) {
-        return memory.of(of).slice(0, bytes);
-    }
-
-    /** Where others leave their parts of its slice, in their order, without itself. */
-    private DevicePtr inboxes(int of) {
-        return memory.of(of).slice(room, (size - 1) * room);
-    }
-
-    private DevicePtr inbox(int of, int from, long bytes) {
-        return inboxes(of).slice((from < of ? from : from - 1) * room, bytes);
+    /** What is called next sees all sums. */
+    void finish() {
+        // they are made in the order of the stream
     }
 
     /** Ends what sums wait for; they have no result then. */
-    void abort() {
+    final void abort() {
         memory.endWaits();
+    }
+
+    /** All bytes of a tensor without gaps. */
+    static DevicePtr bytes(Tensor x) {
+        return DevicePtr.of(x).slice(0, x.size() * x.dtype().bytes());
+    }
+
+    final void copy(DevicePtr from, DevicePtr to) {
+        if (from.bytes() > 0) {
+            stream.copy(from, to);
+        }
     }
 }

@@ -16,9 +16,6 @@ import java.util.stream.IntStream;
  */
 public record Mesh(Layout layout, Communicator world, Communicator data, Communicator sequence, Communicator tensor) {
 
-    /** What a communicator takes of a GPU for sums by copies, at most. */
-    public static final long BESIDE_BYTES = CopiedSums.Sizes.STANDARD.turn();
-
     /** One process that does everything. */
     public static Mesh single() {
         return of(new Layout(1, 1), Communicator.single());
@@ -52,13 +49,17 @@ public record Mesh(Layout layout, Communicator world, Communicator data, Communi
         int sequence = layout.data() == 1 ? 1 : layout.sequence();
         int groups = (int) IntStream.of(layout.readers(), sequence, layout.tensor())
                 .filter(ranks -> ranks > 1 && ranks < size).count();
-        return (size > 1 ? 1 : 0) + groups + beside(layout);
+        return (size > 1 ? 1 : 0) + groups + (int) groupsBeside(layout).count();
     }
 
-    /** Of them those for what is exchanged beside the computation, each with memory of {@link #BESIDE_BYTES}. */
-    public static int beside(Layout layout) {
-        return (int) IntStream.of(layout.readers(), layout.sequence(), layout.tensor()).filter(ranks -> ranks > 1)
-                .count();
+    /** Ranks of each group with a communicator for what it exchanges beside the computation. */
+    private static IntStream groupsBeside(Layout layout) {
+        return IntStream.of(layout.readers(), layout.sequence(), layout.tensor()).filter(ranks -> ranks > 1);
+    }
+
+    /** Bytes that these take of a GPU for sums by copies. */
+    public static long besideBytes(Layout layout) {
+        return groupsBeside(layout).mapToLong(ranks -> CopiedSums.memory(ranks, CopiedSums.Sizes.STANDARD)).sum();
     }
 
     /** How large sums beside the computation go in each group, for the user to read, where there is more than one way. */

@@ -99,10 +99,11 @@ public final class Nccl implements Communicator {
     @Override
     public void allReduceSum(Tensor x) {
         CollectiveArguments.gapless("allReduceSum", x);
-        begins.run();
         if (copies != null && copies.takes(x) && !gpu.stream().isCapturing()) {
-            copies.sum(x);
+            begins.run();
+            copies.sum(x, calls);
         } else {
+            begin();
             DevicePtr at = DevicePtr.of(x);
             comm.allReduceSum(stream, at, at, x.size(), x.dtype());
         }
@@ -113,7 +114,7 @@ public final class Nccl implements Communicator {
     @Override
     public void allReduceMax(Tensor x) {
         CollectiveArguments.gapless("allReduceMax", x);
-        begins.run();
+        begin();
         DevicePtr at = DevicePtr.of(x);
         comm.allReduceMax(stream, at, at, x.size(), x.dtype());
         called();
@@ -123,7 +124,7 @@ public final class Nccl implements Communicator {
     public void broadcast(Tensor x, int root) {
         CollectiveArguments.gapless("broadcast", x);
         CollectiveArguments.rank("broadcast", root, size());
-        begins.run();
+        begin();
         comm.broadcast(stream, DevicePtr.of(x), x.size(), x.dtype(), root);
         called();
     }
@@ -131,7 +132,7 @@ public final class Nccl implements Communicator {
     @Override
     public void allGather(Tensor part, Tensor whole) {
         CollectiveArguments.parts("allGather", part, whole, size());
-        begins.run();
+        begin();
         comm.allGather(stream, DevicePtr.of(part), DevicePtr.of(whole), part.size(), part.dtype());
         called();
     }
@@ -139,7 +140,7 @@ public final class Nccl implements Communicator {
     @Override
     public void reduceScatterSum(Tensor whole, Tensor part) {
         CollectiveArguments.parts("reduceScatterSum", part, whole, size());
-        begins.run();
+        begin();
         comm.reduceScatterSum(stream, DevicePtr.of(whole), DevicePtr.of(part), part.size(), part.dtype());
         called();
     }
@@ -148,7 +149,7 @@ public final class Nccl implements Communicator {
     public void send(Tensor x, int to) {
         CollectiveArguments.gapless("send", x);
         CollectiveArguments.other("send", to, rank(), size());
-        begins.run();
+        begin();
         comm.send(stream, DevicePtr.of(x), x.size(), x.dtype(), to);
         called();
     }
@@ -157,7 +158,7 @@ public final class Nccl implements Communicator {
     public void receive(Tensor x, int from) {
         CollectiveArguments.gapless("receive", x);
         CollectiveArguments.other("receive", from, rank(), size());
-        begins.run();
+        begin();
         comm.receive(stream, DevicePtr.of(x), x.size(), x.dtype(), from);
         called();
     }
@@ -191,7 +192,7 @@ public final class Nccl implements Communicator {
         stream.synchronize();
         // Made first, closed last: the group's work is on it.
         var beside = Stream.urgent(gpu.context());
-        var made = new CopiedSums(gpu, beside, rank(), size(), sizes);
+        var made = CopiedSums.of(gpu, beside, rank(), size(), sizes);
         // Returns when all ranks have called it, and so have taken what memory they need.
         var group = comm.split(0);
         Optional<String> obstacle = made.connect(group);
@@ -210,6 +211,9 @@ public final class Nccl implements Communicator {
             gpu.stream().record(reached);
             stream.await(reached);
         }
+        if (copies != null && !gpu.stream().isCapturing()) {
+            copies.reached();
+        }
     }
 
     @Override
@@ -217,6 +221,17 @@ public final class Nccl implements Communicator {
         if (done != null && calls - last > awaited) {
             awaited = calls - last;
             gpu.stream().await(done[slot(awaited - 1)]);
+            if (copies != null) {
+                copies.awaited(awaited - 1);
+            }
+        }
+    }
+
+    /** A collective of NCCL's is called, on tensors that may be sums by copies. */
+    private void begin() {
+        begins.run();
+        if (copies != null) {
+            copies.finish();
         }
     }
 

@@ -32,6 +32,8 @@ final class Links {
     private static final double COPY = 10;
     /** A signal from one GPU to another, µs. */
     private static final double SIGNAL = 2.6;
+    /** A kernel begins and ends, µs. */
+    private static final double ADDITION = 2;
     /** How much longer products take beside a copy, of its time: 52 µs beside one of 182. */
     private static final double COPY_STANDSTILL = 52.0 / 182;
     /** A message to a neighbour, µs, as NCCL's own model of its rings has it: by NVLink, by network. */
@@ -102,18 +104,28 @@ final class Links {
 
     /** One after the other. */
     List<Stage> stages(Collective c) {
-        return copies && c.mayBeCopied() && !groups.get(c.group()).crosses() ? copied(c)
-                : List.of(new Stage(byNccl(c), 1));
+        return isCopied(c) ? copied(c) : List.of(new Stage(byNccl(c), 1));
     }
 
     /**
-     * All give their parts of each slice to who sums it, that adds, all fetch the slices. The kernel reads every rank's
-     * part and writes two, at the memory's rate.
+     * Two ranks send each other all that they have. Of more, all give their parts of each slice to who sums it, that adds,
+     * all fetch the slices; its kernel reads every rank's part and writes two, at the memory's rate.
      */
     private List<Stage> copied(Collective c) {
-        double copy = ((c.ranks() - 1) * COPY + SIGNAL) * 1e3 + c.sent() / 2 / (device.link() * COPY_SHARE) * 1e9;
+        double share = c.ranks() == 2 ? 1 : c.sent() / 2 / c.bytes();
+        double nanos = ((c.ranks() - 1) * COPY + SIGNAL) * 1e3 + share * c.bytes() / (device.link() * COPY_SHARE) * 1e9;
+        Stage copy = new Stage(nanos, COPY_STANDSTILL);
         double sum = (c.ranks() + 2.0) / c.ranks() * c.bytes() / device.copy() * 1e9;
-        return List.of(new Stage(copy, COPY_STANDSTILL), new Stage(sum, 1), new Stage(copy, COPY_STANDSTILL));
+        return c.ranks() == 2 ? List.of(copy) : List.of(copy, new Stage(sum, 1), copy);
+    }
+
+    /** What computation that awaits a collective does for it: two ranks add what they were sent. */
+    double addition(Collective c) {
+        return isCopied(c) && c.ranks() == 2 ? ADDITION * 1e3 + 3 * c.bytes() / device.copy() * 1e9 : 0;
+    }
+
+    private boolean isCopied(Collective c) {
+        return copies && c.mayBeCopied() && !groups.get(c.group()).crosses();
     }
 
     private double byNccl(Collective c) {

@@ -25,7 +25,7 @@ public record Plan(Accelerator device, Setup setup, int rank, MemoryPlan memory,
     public static long libraries(Layout layout) {
         int communicators = Mesh.communicators(layout);
         return LIBRARIES + (communicators == 0 ? 0 : FIRST_COMMUNICATOR + (communicators - 1) * FURTHER_COMMUNICATOR)
-                + Mesh.beside(layout) * Mesh.BESIDE_BYTES;
+                + Mesh.besideBytes(layout);
     }
 
     /** Bytes that it takes of a device. */

@@ -36,6 +36,8 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
     private final Map<String, Deque<Double>> ends = new HashMap<>();
     /** Those of all groups that are not over, the first first. */
     private final List<Span> running = new ArrayList<>();
+    /** What computation will do for the collectives of a group when it awaits them, in their order. */
+    private final Map<String, Deque<Double>> additions = new HashMap<>();
     /** The longest call forwards and backwards. */
     private final Map<String, Double> attention = new HashMap<>();
     private double message;
@@ -114,6 +116,7 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
             if (before.size() > Communicator.MOST_UNAWAITED + 1) {
                 before.removeFirst();
             }
+            additions.computeIfAbsent(c.group(), _ -> new ArrayDeque<>()).addLast(links.addition(c));
         } else {
             spend(Term.EXPOSED, nanos);
         }
@@ -128,6 +131,10 @@ final class Timeline implements PlanBackend.Calls, Observed.Observer {
     public void computeAwaitsCollectives(String group, int last) {
         ends.getOrDefault(group, new ArrayDeque<>()).stream().toList().reversed().stream().skip(last).findFirst()
                 .ifPresent(end -> spend(Term.EXPOSED, Math.max(0, end - now)));
+        Deque<Double> left = additions.getOrDefault(group, new ArrayDeque<>());
+        while (left.size() > last) {
+            spend(Term.PASSES, left.removeFirst());
+        }
     }
 
     /**

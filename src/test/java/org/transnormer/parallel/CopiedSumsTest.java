@@ -16,6 +16,8 @@ import net.jqwik.api.ForAll;
 import net.jqwik.api.Property;
 import net.jqwik.api.Provide;
 import net.jqwik.api.Tag;
+import net.jqwik.api.constraints.IntRange;
+import net.jqwik.api.constraints.Size;
 import org.transnormer.cuda.Gpu;
 import org.transnormer.cuda.Graph;
 import org.transnormer.cuda.NcclId;
@@ -50,7 +52,8 @@ class CopiedSumsTest {
         }
     }
 
-    record Case(int ranks, List<Sum> sums, Values values, long seed) {
+    /** @param between whether other collectives are called between sums, which see them then */
+    record Case(int ranks, List<Sum> sums, Values values, boolean between, long seed) {
     }
 
     /** Runs the ranks; each is given its communicator beside the computation. */
@@ -89,7 +92,8 @@ class CopiedSumsTest {
         Arbitrary<Sum> sums = Combinators.combine(Arbitraries.of(DType.F32, DType.BF16), Arbitraries.of(0, 0, 1, 3, 8),
                 bytes).as(Sum::new);
         return Combinators.combine(Arbitraries.of(NCCL.sizes()), sums.list().ofMinSize(1).ofMaxSize(8),
-                Arbitraries.of(Values.NORMAL, Values.OFFSET, Values.LARGE), Arbitraries.longs()).as(Case::new);
+                Arbitraries.of(Values.NORMAL, Values.OFFSET, Values.LARGE), Arbitraries.of(true, false),
+                Arbitraries.longs()).as(Case::new);
     }
 
     /** F32 additions in the order of the ranks, rounded once to the type. */
@@ -131,8 +135,11 @@ class CopiedSumsTest {
                     ranks.collectivesAwaitCompute();
                     for (Tensor x : at.subList(0, c.sums.size())) {
                         ranks.allReduceSum(x);
-                        ranks.broadcast(at.getLast(), 0);
+                        if (c.between) {
+                            ranks.broadcast(at.getLast(), 0);
+                        }
                     }
+                    ranks.broadcast(at.getLast(), 0);
                     ranks.computeAwaitsCollectives();
                 });
                 assertThat(mine.getLast().get(0)).isEqualTo(1);
@@ -174,6 +181,119 @@ class CopiedSumsTest {
             x.set(i, values[i % values.length]);
         }
         return x;
+    }
+
+    /** Each is awaited, and read, some calls later, while later ones are under way. */
+    @Example
+    void aSumThatIsAwaitedLateIsThereThen() {
+        for (int size : NCCL.sizes()) {
+            for (int late = 0; late <= Communicator.MOST_UNAWAITED; late++) {
+                awaitLate(size, late);
+            }
+        }
+    }
+
+    private static void awaitLate(int size, int late) {
+        int calls = 9;
+        run(size, (ranks, place) -> {
+            try (TestTensors tensors = new TestTensors(0)) {
+                List<Tensor> all = new ArrayList<>();
+                for (int i = 0; i < 2 * calls; i++) {
+                    all.add(tensors.zeros("x", DType.F32, 700));
+                    all.getLast().fill(i < calls ? i + 1 + ranks.rank() : Double.NaN);
+                }
+                place.use(all, at -> {
+                    for (int i = 0; i < calls; i++) {
+                        ranks.collectivesAwaitCompute();
+                        ranks.allReduceSum(at.get(i));
+                        ranks.computeAwaitsCollectives(late);
+                        if (i >= late) {
+                            at.get(calls + i - late).copyFrom(at.get(i - late));
+                        }
+                    }
+                    ranks.computeAwaitsCollectives();
+                });
+                for (int i = 0; i < calls; i++) {
+                    double want = size * (i + 1) + size * (size - 1) / 2.0;
+                    assertThat(all.get(i).get(699)).isEqualTo(want);
+                    if (i < calls - late) {
+                        assertThat(all.get(calls + i).get(699)).isEqualTo(want);
+                    }
+                }
+            }
+        });
+    }
+
+    /** Sums of three tensors, 0 to 2 and again as 3 to 5; what is awaited when, and what is between, do not matter. */
+    @Property(tries = 60)
+    void sumsFollowEachOther(@ForAll @Size(min = 1, max = 24) List<@IntRange(max = 9) Integer> program) {
+        for (int size : NCCL.sizes()) {
+            run(size, (ranks, place) -> {
+                try (TestTensors tensors = new TestTensors(0)) {
+                    List<Tensor> all = new ArrayList<>();
+                    for (int i = 0; i < 4; i++) {
+                        all.add(tensors.zeros("x", DType.F32, 700));
+                        all.getLast().fill(i + 1 + ranks.rank());
+                    }
+                    place.use(all, at -> {
+                        ranks.collectivesAwaitCompute();
+                        Tensor same = at.getLast();
+                        for (int what : program) {
+                            switch (what) {
+                                case 6 -> ranks.collectivesAwaitCompute();
+                                case 7 -> ranks.computeAwaitsCollectives(1);
+                                case 8 -> ranks.computeAwaitsCollectives();
+                                case 9 -> ranks.broadcast(same, 0);
+                                default -> {
+                                    same = at.get(what % 3);
+                                    ranks.allReduceSum(same);
+                                }
+                            }
+                        }
+                        ranks.computeAwaitsCollectives();
+                    });
+                    for (int i = 0; i < 3; i++) {
+                        int tensor = i;
+                        long sums = program.stream().filter(what -> what < 6 && what % 3 == tensor).count();
+                        assertThat(all.get(i).get(699)).isEqualTo(sums == 0 ? i + 1 + ranks.rank()
+                                : sumsOfEqual(size * (i + 1) + size * (size - 1) / 2.0f, size, sums - 1));
+                    }
+                }
+            });
+        }
+    }
+
+    /** So many sums over ranks that all have the same. */
+    private static double sumsOfEqual(float x, int size, long sums) {
+        float all = x;
+        for (long i = 0; i < sums; i++) {
+            float one = all;
+            for (int rank = 1; rank < size; rank++) {
+                all += one;
+            }
+        }
+        return all;
+    }
+
+    /** Without its being awaited. */
+    @Example
+    void aSumIsSummedAgain() {
+        for (int size : NCCL.sizes()) {
+            run(size, (ranks, place) -> {
+                try (TestTensors tensors = new TestTensors(0)) {
+                    Tensor x = tensors.zeros("x", DType.F32, 700);
+                    x.fill(ranks.rank() + 1);
+                    place.use(x, at -> {
+                        ranks.collectivesAwaitCompute();
+                        for (int i = 0; i < 3; i++) {
+                            ranks.allReduceSum(at);
+                        }
+                        ranks.computeAwaitsCollectives();
+                    });
+                    assertThat(x.get(699)).isEqualTo(size * (size + 1) / 2.0 * size * size);
+                }
+            });
+        }
     }
 
     /** Every sum but the first adds what the one before left, and what computation added to that. */

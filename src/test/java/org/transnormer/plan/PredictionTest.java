@@ -54,11 +54,11 @@ class PredictionTest {
     @Test
     void librariesTakeMoreForEachCommunicator() {
         long alone = Plan.libraries(new Layout(1, 1));
-        assertThat(Plan.libraries(new Layout(1, 2)) - alone).isEqualTo(866 + 487L + 64 << 20);
+        assertThat(Plan.libraries(new Layout(1, 2)) - alone).isEqualTo(866 + 487L + 128 << 20);
         assertThat(Plan.libraries(new Layout(2, 1))).isEqualTo(Plan.libraries(new Layout(1, 2)));
-        assertThat(Plan.libraries(new Layout(1, 2, 1)) - alone).isEqualTo(866 + 2 * (487L + 64) << 20);
-        assertThat(Plan.libraries(new Layout(2, 2)) - alone).isEqualTo(866 + 4 * 487L + 2 * 64 << 20);
-        assertThat(Plan.libraries(new Layout(2, 2, 2)) - alone).isEqualTo(866 + 6 * 487L + 3 * 64 << 20);
+        assertThat(Plan.libraries(new Layout(1, 2, 1)) - alone).isEqualTo(866 + 2 * (487L + 128) << 20);
+        assertThat(Plan.libraries(new Layout(2, 2)) - alone).isEqualTo(866 + 4 * 487L + 2 * 128 << 20);
+        assertThat(Plan.libraries(new Layout(2, 2, 2)) - alone).isEqualTo(866 + 6 * 487L + 64 + 2 * 128 << 20);
     }
 
     private static void compare(Plan plan, double tokensPerSecond, double mebibytes) {

@@ -83,31 +83,57 @@ class TimelineTest {
                 .isEqualTo(product(a100, DType.BF16, links).nanos(), within(1.0));
     }
 
-    /** A sum by copies makes a product beside it slower, and stands in its way while it adds. */
+    /** A sum of two ranks by copies makes a product beside it slower; adding is up to who awaits it. */
     @Test
     void productsGoOnBesideCopies() {
         Links links = new Links(H200, true, new Layout(2, 2), 0);
         Collective sum = new Collective(Kind.ALL_REDUCE, "data", 2, true, 16 << 20);
-        List<Links.Stage> stages = links.stages(sum);
-        assertThat(stages).extracting(Links.Stage::standstill).containsExactly(52.0 / 182, 1.0, 52.0 / 182);
-        double slower = stages.stream().mapToDouble(stage -> stage.nanos() * stage.standstill()).sum();
+        assertThat(links.stages(sum)).extracting(Links.Stage::standstill).containsExactly(52.0 / 182);
+        double slower = links.nanos(sum) * 52 / 182;
         double alone = product(H200, DType.BF16, links).nanos();
         assertThat(product(H200, DType.BF16, links, sum).nanos()).isEqualTo(alone + slower, within(1.0));
         assertThat(product(H200, DType.BF16, links, sum).hidden()).isEqualTo(links.nanos(sum) - slower, within(1.0));
-        // One that ends while the first copy still goes on: what it takes longer is of its own time alone.
+        // One that ends while the copy still goes on: what it takes longer is of its own time alone.
         Collective large = new Collective(Kind.ALL_REDUCE, "data", 2, true, 1 << 30);
         double product = product(H200, DType.BF16, links).terms().get(Term.PRODUCTS) / 2;
-        assertThat(links.stages(large).getFirst().nanos()).isGreaterThan(2 * product);
+        assertThat(links.nanos(large)).isGreaterThan(2 * product);
         assertThat(product(H200, DType.BF16, links, large).terms().get(Term.EXPOSED))
                 .isBetween(product * 52 / 130, 2 * product * 52 / 130 + 1);
     }
 
-    /** Copies of 4 to 64 MiB, both ways at once, µs; a sum is two of half its bytes. */
+    /** It reads two and writes one, once for each sum, whoever else is awaited later. */
+    @Test
+    void whoAwaitsTwoRanksSumsAddsThem() {
+        Links links = new Links(H200, true, new Layout(1, 2), 0);
+        Timeline timeline = new Timeline(new LeafTimes(H200), links);
+        Collective sum = new Collective(Kind.ALL_REDUCE, "tensor", 2, true, 32 << 20);
+        double addition = 2e3 + 3.0 * (32 << 20) / H200.copy() * 1e9;
+        timeline.called(sum);
+        timeline.called(sum);
+        assertThat(timeline.sums().terms().get(Term.PASSES)).isZero();
+        timeline.computeAwaitsCollectives("tensor", 1);
+        assertThat(timeline.sums().terms().get(Term.PASSES)).isEqualTo(addition, within(1.0));
+        timeline.computeAwaitsCollectives("tensor", 0);
+        timeline.computeAwaitsCollectives("tensor", 0);
+        assertThat(timeline.sums().terms().get(Term.PASSES)).isEqualTo(2 * addition, within(1.0));
+        assertThat(new Links(H200, false, new Layout(1, 2), 0).addition(sum)).isZero();
+    }
+
+    /** Of three and more ranks one adds each slice beside the computation, and stands in a product's way meanwhile. */
+    @Test
+    void moreRanksSumSlices() {
+        Links links = new Links(H200, true, new Layout(1, 4), 0);
+        Collective sum = new Collective(Kind.ALL_REDUCE, "tensor", 4, true, 16 << 20);
+        assertThat(links.stages(sum)).extracting(Links.Stage::standstill).containsExactly(52.0 / 182, 1.0, 52.0 / 182);
+        assertThat(links.addition(sum)).isZero();
+    }
+
+    /** Copies of 4 to 64 MiB, both ways at once, µs. */
     @ParameterizedTest
     @CsvSource({"4, 19.7", "16, 53", "32, 97", "64, 182"})
     void copiesBetweenTwoH200(long mebibytes, double micros) {
         Links.Stage copy = new Links(H200, true, new Layout(1, 2), 0).stages(
-                new Collective(Kind.ALL_REDUCE, "tensor", 2, true, 2 * mebibytes << 20)).getFirst();
+                new Collective(Kind.ALL_REDUCE, "tensor", 2, true, mebibytes << 20)).getFirst();
         assertThat(copy.nanos() / 1e3 - 2.6).isCloseTo(micros, withinPercentage(6));
     }
 
