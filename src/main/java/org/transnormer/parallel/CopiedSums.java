@@ -40,7 +40,7 @@ abstract sealed class CopiedSums permits GatheredSums, SwappedSums {
     private static final String ONLY_NCCL = "tnl.nccl.only";
     private static final long ALIGNMENT = 256;
 
-    /** What ranks tell each other at first: a card, and in what of {@link #ABLE} or a status of the driver they are. */
+    /** What ranks tell each other at first: a card, then {@link #ABLE}, {@link #UNWILLING} or a status of the driver. */
     private static final int ENTRY = PeerMemory.CARD_BYTES + Integer.BYTES;
     private static final int ABLE = 0;
     private static final int UNWILLING = -1;
