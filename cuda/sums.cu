@@ -65,24 +65,6 @@ DEVICE void sum_pieces(const Parts<T>& parts) {
   constexpr int STEP = WARP * LANES<T>;
   long long at = blockIdx.x * (long long)(PIECES * STEP) + threadIdx.x * LANES<T>;
   const bool aligned = aligned16(parts.x);
-  if (parts.ranks == 2 && aligned && at + (PIECES - 1) * STEP + LANES<T> <= parts.n) {
-    // Two numbers have one sum, in either order; there are registers for two loads of each at a time.
-#pragma unroll 1
-    for (int i = 0; i < PIECES; i += 2, at += 2 * STEP) {
-      const Pack<T> mine[2] = {load(parts.x + at), load(parts.x + at + STEP)};
-      const Pack<T> theirs[2] = {load(parts.inbox + at), load(parts.inbox + at + STEP)};
-#pragma unroll
-      for (int j = 0; j < 2; j++) {
-        float sum[LANES<T>];
-        unpack(mine[j], sum);
-        add(sum, theirs[j]);
-        const Pack<T> result = pack(sum);
-        store(parts.x + at + j * STEP, result);
-        store(parts.published + at + j * STEP, result);
-      }
-    }
-    return;
-  }
 #pragma unroll 1
   for (int i = 0; i < PIECES && at < parts.n; i++, at += STEP) {
     if (!aligned || at + LANES<T> > parts.n) {
