@@ -42,6 +42,16 @@ class PredictionTest {
                 Recompute.NONE, rows, 2048, 1), 0), tokensPerSecond, mebibytes);
     }
 
+    /** Two NVIDIA H200 that sum by copies between them; as above. */
+    @ParameterizedTest
+    @CsvSource({"1, 2, 8, 151455, 20710", "1, 2, 8, 149761, 20710", "1, 2, 16, 156035, 29450",
+        "2, 1, 16, 165263, 36768"})
+    void sumsByCopiesBetweenTwoH200(int data, int tensor, int rows, double tokensPerSecond, double mebibytes) {
+        compare(new Planner(Accelerator.of("h200")).plan(new Setup(config("1B"), Precision.BF16,
+                new Layout(data, tensor), DataParallel.Mode.REPLICATED, Recompute.NONE, rows, 2048, 1), 0),
+                tokensPerSecond, mebibytes);
+    }
+
     /** Two halves of rows on as many H200, vocabulary of bytes and tied head. */
     @ParameterizedTest
     @CsvSource({"1, 1048576, 368162, 77312", "64, 16384, 377358, 0"})
