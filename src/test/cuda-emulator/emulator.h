@@ -100,6 +100,8 @@ struct Copy {
 };
 
 inline Fiber fibers[MOST_THREADS];
+/** Stacks of blocks that were put aside and are done. */
+inline std::vector<char*> spare_stacks;
 inline Warp warps[MOST_THREADS / 32];
 inline std::vector<Copy> copies[MOST_THREADS];
 /** Groups of copies that a thread has made. */
@@ -178,8 +180,11 @@ inline void run_block() {
   idle = 0;
   for (int i = 0; i < threads; i++) {
     Fiber& f = fibers[i];
-    if (f.stack == nullptr) {
+    if (f.stack == nullptr && spare_stacks.empty()) {
       f.stack = static_cast<char*>(aligned_alloc(64, STACK));
+    } else if (f.stack == nullptr) {
+      f.stack = spare_stacks.back();
+      spare_stacks.pop_back();
     }
     f.done = false;
     copies[i].clear();
@@ -234,7 +239,9 @@ struct Waiting {
     emulator::barrier = barrier;
     emulator::direction = direction;
     for (int i = 0; i < threads; i++) {
-      free(fibers[i].stack);
+      if (fibers[i].stack != nullptr) {
+        spare_stacks.push_back(fibers[i].stack);
+      }
     }
     std::copy(fibers_of.begin(), fibers_of.end(), fibers);
     std::copy(warps_of.begin(), warps_of.end(), warps);

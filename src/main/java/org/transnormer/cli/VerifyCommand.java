@@ -87,6 +87,8 @@ final class VerifyCommand implements Callable<Integer> {
         ModelConfig config = BenchOptions.config(parity, false);
         checkMemory(GoldenVerifier.bytes(config, SEQUENCES, tokens, kind, precision));
         Path made = Files.createTempFile("parity", ".safetensors");
+        // Where the process is told to stop, too: it may be gigabytes.
+        made.toFile().deleteOnExit();
         try {
             tell("%,d made parameters, and what the spec in f64 makes of them".formatted(config.parameterCount()));
             new GoldenWriter(ReleasedConfig.toJson(config), config.tiedHead(), SEQUENCES, tokens, tokens / 2, 1)
