@@ -99,7 +99,7 @@ public final class Nccl implements Communicator {
     @Override
     public void allReduceSum(Tensor x) {
         CollectiveArguments.gapless("allReduceSum", x);
-        if (copies != null && copies.takes(x) && !gpu.stream().isCapturing()) {
+        if (copies() && copies.takes(x)) {
             begins.run();
             copies.sum(x, calls);
         } else {
@@ -211,7 +211,7 @@ public final class Nccl implements Communicator {
             gpu.stream().record(reached);
             stream.await(reached);
         }
-        if (copies != null && !gpu.stream().isCapturing()) {
+        if (copies()) {
             copies.reached();
         }
     }
@@ -230,9 +230,14 @@ public final class Nccl implements Communicator {
     /** A collective of NCCL's is called, on tensors that may be sums by copies. */
     private void begin() {
         begins.run();
-        if (copies != null) {
+        if (copies()) {
             copies.finish();
         }
+    }
+
+    /** Not while the computation is recorded: the stream would wait for it, and know what is added, only when that runs. */
+    private boolean copies() {
+        return copies != null && !gpu.stream().isCapturing();
     }
 
     private void called() {

@@ -13,7 +13,7 @@ import org.transnormer.tensor.Tensor;
 
 /**
  * Sums of two ranks: each sends the other the whole tensor, which is no more than it sends of a sum by slices, and adds what it
- * gets when the computation awaits the sum. So nothing but copies runs beside the computation. SPEC section 7.2.
+ * gets when the computation awaits the sum. So nothing but copies runs beside the computation. SPEC section 7.
  *
  * <p>What was sent waits in one of a few places until it is added. A place is sent into again when its owner has said that it is
  * free; if none is, the oldest sum is added beside the computation after all. Both ranks do the same, since they make the same
